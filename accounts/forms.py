@@ -1,0 +1,161 @@
+"""Forms of the account, member, token and project pages. What they check is shape; the rules are in the services."""
+
+from typing import Any
+
+from django import forms
+from django.contrib.auth import password_validation
+from django.contrib.auth.validators import UnicodeUsernameValidator
+
+from accounts.invitations import MAX_DAYS as MAX_INVITATION_DAYS
+from accounts.invitations import MAX_USES
+from accounts.members import LEVEL
+from accounts.models import Membership, Project, Role, User
+from accounts.tokens import MAX_DAYS as MAX_TOKEN_DAYS
+from accounts.tokens import Scope, scopes_for
+
+ROLE_HELP = {
+    Role.ANNOTATOR: "Annotator – judges answers, without seeing which model wrote them",
+    Role.REVIEWER: "Reviewer – settles disagreements and watches quality",
+    Role.RESEARCHER: "Researcher – imports, generates, trains and deploys",
+    Role.ADMIN: "Admin – members, settings and audit",
+}
+
+
+class SignInForm(forms.Form):
+    username = forms.CharField(
+        label="User name", max_length=150, widget=forms.TextInput(attrs={"autocomplete": "username", "autofocus": True})
+    )
+    password = forms.CharField(
+        max_length=1000, strip=False, widget=forms.PasswordInput(attrs={"autocomplete": "current-password"})
+    )
+
+
+class NewPasswordForm(forms.Form):
+    """Choose a password. ``user`` may be unsaved: its name is compared with the password."""
+
+    new_password = forms.CharField(
+        label="New password",
+        max_length=1000,
+        strip=False,
+        help_text="At least 10 characters. A sentence of your own is good.",
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+    )
+
+    def __init__(self, *args: Any, user: User | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.user = user
+
+    def clean_new_password(self) -> str:
+        password: str = self.cleaned_data["new_password"]
+        password_validation.validate_password(password, self.user)
+        return password
+
+
+class ChangePasswordForm(NewPasswordForm):
+    old_password = forms.CharField(
+        label="Present password",
+        max_length=1000,
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )
+    field_order = ("old_password", "new_password")
+
+    def clean_old_password(self) -> str:
+        password: str = self.cleaned_data["old_password"]
+        if self.user is None or not self.user.check_password(password):
+            raise forms.ValidationError("This is not your present password.")
+        return password
+
+
+class JoinForm(NewPasswordForm):
+    """A new account, from an invitation."""
+
+    name = forms.CharField(
+        label="Your name",
+        max_length=150,
+        help_text="As the people of the project know you. Annotations show a pseudonym instead.",
+        widget=forms.TextInput(attrs={"autocomplete": "name"}),
+    )
+    username = forms.CharField(
+        label="User name",
+        max_length=150,
+        validators=[UnicodeUsernameValidator()],
+        help_text="To sign in with. Letters, digits and @ . + - _",
+        widget=forms.TextInput(attrs={"autocomplete": "username"}),
+    )
+    field_order = ("name", "username", "new_password")
+
+    def clean_username(self) -> str:
+        username: str = User.normalize_username(self.cleaned_data["username"])
+        if User.objects.filter(username__iexact=username).exists():
+            raise forms.ValidationError("This name is taken. If it is yours, sign in first and open the link again.")
+        return username
+
+    def clean_new_password(self) -> str:
+        self.user = User(username=self.cleaned_data.get("username", ""), name=self.cleaned_data.get("name", ""))
+        return super().clean_new_password()
+
+
+class AccountForm(forms.ModelForm[User]):
+    class Meta:
+        model = User
+        fields = ("name", "theme")
+        labels = {"name": "Your name", "theme": "Colours"}
+        widgets = {"name": forms.TextInput(attrs={"autocomplete": "name"}), "theme": forms.RadioSelect}
+
+
+class ProjectForm(forms.ModelForm[Project]):
+    class Meta:
+        model = Project
+        fields = ("name", "description")
+        help_texts = {"description": "What this project wants its model to become, for the people who work in it."}
+        widgets = {"description": forms.Textarea(attrs={"rows": 3})}
+
+
+class ProjectSettingsForm(ProjectForm):
+    class Meta(ProjectForm.Meta):
+        fields = ("name", "description", "guidelines")  # type: ignore[assignment]
+        help_texts = {
+            **ProjectForm.Meta.help_texts,
+            "guidelines": "Markdown. What a new campaign of this project begins with.",
+        }
+        widgets = {**ProjectForm.Meta.widgets, "guidelines": forms.Textarea(attrs={"rows": 10})}
+
+
+def role_choices(membership: Membership) -> list[tuple[str, str]]:
+    """The roles that a member may grant, each with what it is for."""
+    own = max(LEVEL[role] for role in membership.roles)
+    return [(role.value, ROLE_HELP[role]) for role in Role if LEVEL[role] <= own]
+
+
+class RolesForm(forms.Form):
+    roles = forms.MultipleChoiceField(widget=forms.CheckboxSelectMultiple)
+
+    def __init__(self, *args: Any, by: Membership, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["roles"].choices = role_choices(by)  # type: ignore[attr-defined]
+
+    def clean_roles(self) -> set[Role]:
+        return {Role(role) for role in self.cleaned_data["roles"]}
+
+
+class InvitationForm(RolesForm):
+    note = forms.CharField(
+        label="For whom", max_length=100, required=False, help_text="A word for your own list, such as a name."
+    )
+    max_uses = forms.IntegerField(
+        label="People it lets in", initial=1, min_value=1, max_value=MAX_USES, help_text="Above 1 it can be shared."
+    )
+    days = forms.IntegerField(label="Days it lasts", initial=7, min_value=1, max_value=MAX_INVITATION_DAYS)
+    field_order = ("roles", "note", "max_uses", "days")
+
+
+class TokenForm(forms.Form):
+    name = forms.CharField(max_length=100, help_text="What will use it, such as “nightly export”.")
+    scopes = forms.MultipleChoiceField(widget=forms.CheckboxSelectMultiple, label="It may")
+    days = forms.IntegerField(label="Days it lasts", initial=90, min_value=1, max_value=MAX_TOKEN_DAYS)
+
+    def __init__(self, *args: Any, membership: Membership, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        allowed = scopes_for(membership)
+        self.fields["scopes"].choices = [(scope.value, scope.label) for scope in Scope if scope in allowed]  # type: ignore[attr-defined]

@@ -1,0 +1,22 @@
+from django.urls import path
+
+from accounts import views
+
+app_name = "accounts"
+
+urlpatterns = [
+    path("sign-in/", views.sign_in, name="sign_in"),
+    path("sign-in/link/<str:token>/", views.sign_in_link, name="sign_in_link"),
+    path("sign-out/", views.sign_out, name="sign_out"),
+    path("join/<str:token>/", views.join, name="join"),
+    path("account/", views.account, name="account"),
+    path("account/password/", views.change_password, name="change_password"),
+    path("account/set-password/", views.set_password, name="set_password"),
+    path("theme/", views.theme, name="theme"),
+    path("projects/", views.project_list, name="projects"),
+    path("projects/new/", views.project_new, name="project_new"),
+    path("people/", views.people, name="people"),
+    path("people/<str:key>/link/", views.person_link, name="person_link"),
+    path("people/<str:key>/active/", views.person_active, name="person_active"),
+    path("styleguide/", views.styleguide, name="styleguide"),
+]

@@ -1,0 +1,344 @@
+"""Who gets what: a person's next task, and every way in which a seat is given back without a judgement.
+
+One rule keeps it right: whatever changes a task's seats holds the task's row lock (on SQLite the transaction is the lock).
+The order is always the person's place, the task, the assignment, so nothing here waits in a circle. The constraints on
+``Assignment`` and the check on ``ComparisonTask.n_taken`` stand behind it: a bug becomes an error, never a task judged once too often.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from django.db import IntegrityError, OperationalError, connection, transaction
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models.functions import Now
+
+from accounts.models import Membership, Project, User
+from annotation.models import Annotator, Assignment, Campaign, ComparisonTask, Place
+from core.errors import Conflict, DomainError, require
+from core.jobs import from_now
+from core.transitions import move, try_move
+
+logger = logging.getLogger(__name__)
+P = ParamSpec("P")
+R = TypeVar("R")
+
+ATTEMPTS = 5
+SWEEP = 1000
+MAX_REASON = 200
+HOLDING = (Assignment.Status.OPEN, Assignment.Status.SUBMITTED)
+_shuffle = random.SystemRandom().shuffle
+
+
+class Busy(DomainError):
+    """The database refused several times in a row (503). Nothing was stored."""
+
+    status_code = 503
+
+
+class _SeatGone(Exception):
+    """Somebody else has the seat; rolls the savepoint back."""
+
+
+def retried(function: Callable[P, R]) -> Callable[P, R]:
+    """Do a whole transaction again when the database gave it up (a deadlock, a lock that took too long). Raises Busy at last."""
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        for attempt in range(ATTEMPTS):
+            try:
+                return function(*args, **kwargs)
+            except OperationalError as problem:
+                if connection.in_atomic_block:  # only the outermost transaction can be repeated
+                    raise
+                logger.info("%s is tried again: %s", function.__name__, problem)
+                time.sleep(random.uniform(0.01, 0.05) * 2**attempt)
+        raise Busy("The database is very busy.", how="Nothing was stored. Send it again in a moment.")
+
+    return run
+
+
+# ---- the next task ---------------------------------------------------------------------------------------------------
+
+
+@retried
+def next_assignment(annotator: Annotator, campaign: Campaign) -> Assignment | None:
+    """This person's next assignment: an open one of their own, else a lease on a task that they have never touched.
+
+    The walk begins at the person's hand, a hint, and goes once round the tasks with a free seat. None: nothing is free for
+    this person now. Costs the same however large the campaign is and however much the person has done.
+    """
+    for _ in range(ATTEMPTS):
+        with transaction.atomic():
+            place = _locked_place(annotator, campaign.pk)
+            mine = _resumed(annotator, campaign)
+            if mine is not None:
+                return mine
+            if not Campaign.objects.filter(pk=campaign.pk, stage=Campaign.Stage.OPEN).exists():
+                return None
+            task = _free_task(annotator, campaign, place)
+            if task is None:
+                return None
+            assignment = _take(task, annotator, campaign)
+            if assignment is not None:
+                Place.objects.filter(pk=place.pk).update(hand=task.line)
+                return assignment
+    return None
+
+
+def open_assignment(annotator: Annotator, campaign: Campaign) -> Assignment | None:
+    """The lease that this person holds here, the latest first (an undo may leave two)."""
+    mine = Assignment.objects.select_related("task__campaign", "task__prompt", "current").filter(
+        annotator=annotator, status=Assignment.Status.OPEN, task__campaign=campaign
+    )
+    return mine.filter(purpose=Assignment.Purpose.WORK).order_by("-opened_at", "-id").first()
+
+
+def lease_seconds(campaign: Campaign) -> float:
+    return campaign.lease_minutes * 60.0
+
+
+def _locked_place(annotator: Annotator, campaign_id: int) -> Place:
+    places = Place.objects.select_for_update(no_key=True).filter(annotator=annotator, campaign=campaign_id)
+    place = places.first()
+    if place is None:
+        Place.objects.get_or_create(annotator=annotator, campaign_id=campaign_id)
+        place = places.get()
+    return place
+
+
+def _resumed(annotator: Annotator, campaign: Campaign) -> Assignment | None:
+    mine = open_assignment(annotator, campaign)
+    if mine is None:
+        return None
+    still = Assignment.objects.filter(pk=mine.pk, status=Assignment.Status.OPEN)
+    return mine if still.update(leased_until=from_now(lease_seconds(campaign))) else None
+
+
+def untouched(annotator: Annotator, campaign: Campaign) -> QuerySet[ComparisonTask]:
+    """Open tasks with a free seat that this person has never had, first in line first."""
+    turns = Assignment.objects.filter(task=OuterRef("pk"), annotator=annotator, purpose=Assignment.Purpose.WORK)
+    return ComparisonTask.objects.filter(~Exists(turns), campaign=campaign, is_free=True).order_by("line")
+
+
+def _free_task(annotator: Annotator, campaign: Campaign, place: Place) -> ComparisonTask | None:
+    """The next free task from the hand on, locked.
+
+    Tasks that others are just taking are passed over first; only when nothing else is left does it wait for them: the last
+    task may have two seats.
+    """
+    free, hand = untouched(annotator, campaign), place.hand
+    rounds = [free] if hand is None else [free.filter(line__gte=hand), free.filter(line__lt=hand)]
+    # SQLite has no row locks: one walk is enough there.
+    for skip_locked in (True, False) if connection.features.has_select_for_update_skip_locked else (False,):
+        for part in rounds:
+            task = part.select_for_update(of=("self",), no_key=True, skip_locked=skip_locked)[:1]
+            if found := list(task):
+                return found[0]
+    return None
+
+
+def _take(task: ComparisonTask, annotator: Annotator, campaign: Campaign) -> Assignment | None:
+    """Claim the lowest free seat of a task, by constraint. None: somebody else was faster."""
+    order = list(task.slots.values_list("slot", flat=True))
+    _shuffle(order)
+    try:
+        with transaction.atomic():
+            assignment = Assignment.objects.create(
+                task=task,
+                annotator=annotator,
+                seat=lowest_free_seat(task),
+                display_order=order,
+                opened_at=Now(),
+                leased_until=from_now(lease_seconds(campaign)),
+            )
+            assignment.events.create(before="", after=Assignment.Status.OPEN)
+            take_seat(task)
+    except (IntegrityError, _SeatGone):
+        return None
+    return assignment_of(annotator, assignment.key)
+
+
+# ---- seats -----------------------------------------------------------------------------------------------------------
+
+
+def locked_task(task_id: int, *, skip_locked: bool = False) -> ComparisonTask | None:
+    """The task's row, locked: whatever is to be done with its seats."""
+    return ComparisonTask.objects.select_for_update(no_key=True, skip_locked=skip_locked).filter(pk=task_id).first()
+
+
+def lowest_free_seat(task: ComparisonTask) -> int:
+    held = set(task.assignments.filter(status__in=HOLDING, seat__isnull=False).values_list("seat", flat=True))
+    seat = next((seat for seat in range(task.seats) if seat not in held), None)
+    if seat is None:
+        raise _SeatGone
+    return seat
+
+
+def take_seat(task: ComparisonTask) -> None:
+    """Count one more seat as taken, if the task is open and has one."""
+    free = ComparisonTask.objects.filter(pk=task.pk, status=ComparisonTask.Status.OPEN, n_taken__lt=F("seats"))
+    if free.update(n_taken=F("n_taken") + 1) != 1:
+        raise _SeatGone
+
+
+def take_seat_again(task: ComparisonTask) -> int | None:
+    """A seat for somebody who had lost theirs, or None. The caller holds the task's lock."""
+    if task.status != ComparisonTask.Status.OPEN:
+        return None
+    try:
+        with transaction.atomic():
+            seat = lowest_free_seat(task)
+            take_seat(task)
+    except _SeatGone:
+        return None
+    return seat
+
+
+def free_seat(task: ComparisonTask) -> None:
+    ComparisonTask.objects.filter(pk=task.pk).update(n_taken=F("n_taken") - 1)
+
+
+# ---- giving back -----------------------------------------------------------------------------------------------------
+
+
+def assignment_of(annotator: Annotator, key: str) -> Assignment:
+    """This person's assignment. Raises DomainError for anybody else's."""
+    assignment = (
+        Assignment.objects.select_related("task__campaign", "task__prompt", "current")
+        .filter(annotator=annotator, key=key)
+        .first()
+    )
+    if assignment is None:
+        raise DomainError("There is no such assignment of yours.")
+    return assignment
+
+
+def locked_turn(annotator: Annotator, key: str) -> tuple[ComparisonTask, Assignment]:
+    """One's own assignment and its task, with everything locked that a change of either needs."""
+    ids = Assignment.objects.filter(annotator=annotator, key=key).values_list("task_id", "task__campaign_id").first()
+    require(ids, "There is no such assignment of yours.")
+    task_id, campaign_id = ids  # type: ignore[misc]
+    _locked_place(annotator, campaign_id)
+    task = locked_task(task_id)
+    assert task is not None
+    return task, assignment_of(annotator, key)  # only now: it may have changed while we waited
+
+
+@retried
+def skip_assignment(*, assignment_key: str, annotator: Annotator, reason: str = "") -> Assignment:
+    """Pass on a task, with a reason. Frees the seat; this person is not offered the task again. Idempotent."""
+    return _give_up(assignment_key, annotator, Assignment.Status.SKIPPED, skip_reason=reason.strip()[:MAX_REASON])
+
+
+@retried
+def release_assignment(*, assignment_key: str, annotator: Annotator) -> Assignment:
+    """Give a task back unread. Idempotent."""
+    return _give_up(assignment_key, annotator, Assignment.Status.RELEASED)
+
+
+@transaction.atomic
+def _give_up(key: str, annotator: Annotator, to: Assignment.Status, **changes: str) -> Assignment:
+    task, assignment = locked_turn(annotator, key)
+    if assignment.status == Assignment.Status.SUBMITTED:
+        raise Conflict("You have judged this task already.", how="Undo your judgement first if you want to skip it.")
+    if assignment.status != Assignment.Status.OPEN:
+        return assignment
+    note = changes.get("skip_reason", "")
+    move(assignment, to, only_from=Assignment.Status.OPEN, note=note, finished_at=Now(), leased_until=None, **changes)
+    free_seat(task)
+    return assignment
+
+
+@retried
+def take_up_again(*, assignment_key: str, annotator: Annotator) -> Assignment:
+    """Skipped -> open: judge it after all, while a seat is free. Idempotent; raises Conflict otherwise."""
+    with transaction.atomic():
+        task, assignment = locked_turn(annotator, assignment_key)
+        if assignment.status == Assignment.Status.OPEN:
+            return assignment
+        campaign = assignment.task.campaign
+        require(campaign.stage == Campaign.Stage.OPEN, f"This campaign is {campaign.stage}.")
+        seat = take_seat_again(task) if assignment.status == Assignment.Status.SKIPPED else None
+        if seat is None:
+            raise Conflict("Somebody else has this task now.", how="Go on with the next one.")
+        move(
+            assignment,
+            Assignment.Status.OPEN,
+            only_from=Assignment.Status.SKIPPED,
+            note="taken up again",
+            seat=seat,
+            skip_reason="",
+            opened_at=Now(),
+            finished_at=None,
+            leased_until=from_now(lease_seconds(campaign)),
+        )
+        return assignment
+
+
+def expire_leases() -> int:
+    """A chore of the tick: free the seats of leases that ran out, by the database's clock, and of people who may judge no more.
+
+    Safe to run anywhere, any number of times and at once. Returns how many seats it freed.
+    """
+    member = Membership.objects.filter(
+        user=OuterRef("annotator__user"),
+        project=OuterRef("annotator__project"),
+        is_annotator=True,
+        user__is_active=True,
+    )
+    gone = Q(annotator__user__isnull=False) & ~Exists(member)
+    held = Assignment.objects.filter(status=Assignment.Status.OPEN)
+    n_freed = 0
+    for pk, task_id in held.filter(leased_until__lt=Now()).values_list("pk", "task_id")[:SWEEP]:
+        n_freed += _expire(pk, task_id, Assignment.Status.EXPIRED, Q(leased_until__lt=Now()), "its lease ran out")
+    for pk, task_id in held.filter(gone).values_list("pk", "task_id")[:SWEEP]:
+        n_freed += _expire(pk, task_id, Assignment.Status.RELEASED, Q(), "its holder may judge here no more")
+    return n_freed
+
+
+def release_leases_of(project: Project, user: User) -> None:
+    """Free the seats that someone holds who leaves the project or stops annotating in it (called in that transaction)."""
+    held = Assignment.objects.filter(
+        annotator__project=project, annotator__user=user, status=Assignment.Status.OPEN
+    ).values_list("pk", "task_id")
+    for pk, task_id in held:
+        _expire(pk, task_id, Assignment.Status.RELEASED, Q(), "its holder left")
+
+
+@transaction.atomic
+def _expire(pk: int, task_id: int, to: Assignment.Status, where: Q, note: str) -> bool:
+    task = locked_task(task_id, skip_locked=True)
+    if task is None:  # somebody is just working on it; the next sweep comes in seconds
+        return False
+    assignment = Assignment.objects.get(pk=pk)
+    freed = try_move(assignment, to, only_from=Assignment.Status.OPEN, where=where, note=note, finished_at=Now())
+    if freed and assignment.seat is not None:
+        free_seat(task)
+    return freed
+
+
+# ---- what stands ------------------------------------------------------------------------------------------------------
+
+
+def n_with_others(annotator: Annotator, campaign: Campaign) -> int:
+    """How many tasks, untouched by this person, others have open: one may come free again."""
+    turns = Assignment.objects.filter(task=OuterRef("task"), annotator=annotator, purpose=Assignment.Purpose.WORK)
+    theirs = Assignment.objects.filter(
+        ~Exists(turns), status=Assignment.Status.OPEN, purpose=Assignment.Purpose.WORK, task__campaign=campaign
+    )
+    return theirs.count()
+
+
+def last_finished(annotator: Annotator, campaign: Campaign) -> Assignment | None:
+    """What ``undo`` takes back: this person's latest judgement or skip."""
+    mine = Assignment.objects.filter(annotator=annotator, task__campaign=campaign, purpose=Assignment.Purpose.WORK)
+    latest = [
+        mine.filter(status=status).order_by("-finished_at").first()
+        for status in (Assignment.Status.SUBMITTED, Assignment.Status.SKIPPED)
+    ]
+    found = [assignment for assignment in latest if assignment is not None and assignment.finished_at is not None]
+    return max(found, key=lambda assignment: (assignment.finished_at, assignment.pk), default=None)

@@ -1,0 +1,263 @@
+"""Pages about campaigns, for researchers and reviewers. Models stay behind a Reveal, which is recorded."""
+
+from dataclasses import dataclass
+
+from django.contrib import messages
+from django.core.paginator import Page, Paginator
+from django.db.models import Count
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from accounts.access import allows, person, project_view
+from accounts.models import Membership, Project, Role
+from annotation import campaigns as services
+from annotation.agreement import Agreement, Rate, of_campaign
+from annotation.campaigns import Progress, progress_of, split_counts, start_campaign
+from annotation.forms import CampaignForm, VoidForm, options_of_latest
+from annotation.judge import live_judgements, void_judgement
+from annotation.models import Assignment, Campaign, Judgement, Place
+from annotation.people import n_submitted_in
+from annotation.views import choice_made, choices_of
+from core.errors import DomainError
+from core.htmx import render_page, see_other
+from core.jobs import request_cancel, requeue
+from generation.models import ModelReveal, ModelVersion
+
+ROWS_A_PAGE = 50
+LEFT_OUT = {
+    "equal": "pairs of equal answers",
+    "repeated": "pairs of the same two texts again",
+    "empty": "empty answers",
+    "leaking": "answers with special tokens or role markers of a chat template",
+}
+PAIRS = {
+    "within": "Answers of the same model",
+    "across": "Answers of different models or settings",
+    "baseline": "One version against all others",
+}
+
+
+@dataclass(frozen=True)
+class ListPage:
+    project: Project
+    rows: list[tuple[Campaign, Progress]]
+    may_start: bool
+
+
+@dataclass(frozen=True)
+class NewPage:
+    project: Project
+    form: CampaignForm
+    has_jobs: bool
+
+
+@dataclass(frozen=True)
+class Person:
+    pseudonym: str
+    kind: str
+    n_submitted: int
+
+
+@dataclass(frozen=True)
+class DetailPage:
+    project: Project
+    campaign: Campaign
+    progress: Progress
+    pairs: str
+    left_out: list[tuple[int, str]]
+    splits: list[tuple[str, int, int]]
+    agreement: Agreement
+    first_position: Rate
+    verdicts: list[tuple[str, int]]
+    people: list[Person]
+    n_skipped: int
+    n_unblinded: int
+    n_simulated: int
+    n_open: int
+    models: list[ModelVersion]
+    is_revealed: bool
+    may_change: bool
+    may_judge: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """One judgement in the reviewers' list: pseudonym, prompt and what was said; no model."""
+
+    judgement: Judgement
+    pseudonym: str
+    prompt: str
+    what: str
+
+
+@dataclass(frozen=True)
+class JudgementsPage:
+    project: Project
+    campaign: Campaign
+    page_obj: Page
+    rows: list[Row]
+    form: VoidForm
+    may_void: bool
+
+
+@require_GET
+@project_view(Role.RESEARCHER, Role.REVIEWER)
+def campaigns(request: HttpRequest, project: Project) -> HttpResponse:
+    found = list(Campaign.objects.filter(project=project).order_by("-id"))
+    done = n_submitted_in(found)
+    rows = [(campaign, Progress(done.get(campaign.pk, 0), campaign.n_tasks * campaign.overlap)) for campaign in found]
+    page = ListPage(project=project, rows=rows, may_start=_may(request, Role.RESEARCHER))
+    return render_page(request, "annotation/campaigns.html", "annotation/_campaigns.html", page)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@project_view(Role.RESEARCHER)
+def new_campaign(request: HttpRequest, project: Project) -> HttpResponse:
+    form = CampaignForm(request.POST or None, project=project, initial=options_of_latest(project))
+    if request.method == "POST" and form.is_valid():
+        try:
+            campaign = start_campaign(project=project, by=person(request), **form.campaign())
+        except DomainError as problem:
+            form.add_error(None, f"{problem.sentence} {problem.how}".strip())
+        else:
+            return see_other(request, reverse("annotation:campaign", args=[project.slug, campaign.key]))
+    has_jobs = form.fields["jobs"].queryset.exists()  # type: ignore[attr-defined]
+    page = NewPage(project=project, form=form, has_jobs=has_jobs)
+    status = 422 if form.is_bound else 200
+    return render_page(request, "annotation/campaign_new.html", "annotation/_campaign_form.html", page, status=status)
+
+
+@require_GET
+@project_view(Role.RESEARCHER, Role.REVIEWER)
+def campaign(request: HttpRequest, project: Project, key: str) -> HttpResponse:
+    found = get_object_or_404(Campaign, project=project, key=key)
+    return render_page(
+        request,
+        "annotation/campaign.html",
+        "annotation/_campaign.html",
+        _detail(request, project, found),
+        no_store=True,
+    )
+
+
+@require_POST
+@project_view(Role.RESEARCHER)
+def act(request: HttpRequest, project: Project, key: str, action: str) -> HttpResponse:
+    """Pause, resume, close; cancel or repeat the building."""
+    found, by = get_object_or_404(Campaign, project=project, key=key), person(request)
+    if action == "pause":
+        services.pause_campaign(found, by=by)
+    elif action == "resume":
+        services.resume_campaign(found, by=by)
+    elif action == "close":
+        services.close_campaign(found, by=by)
+    elif action == "cancel":
+        request_cancel(found, by=by)
+    elif action == "again" and found.stage == Campaign.Stage.BUILDING:
+        requeue(found, by=by)
+    else:
+        raise Http404("No such action.")
+    return see_other(request, reverse("annotation:campaign", args=[project.slug, found.key]))
+
+
+@require_POST
+@project_view(Role.RESEARCHER, Role.REVIEWER)
+def reveal(request: HttpRequest, project: Project, key: str) -> HttpResponse:
+    """Show which models wrote the answers. Recorded first: what this person judges of them from now on is not blind."""
+    found = get_object_or_404(Campaign, project=project, key=key)
+    for job in found.jobs.all():
+        ModelReveal.objects.get_or_create(user=person(request), job=job, defaults={"page": "campaign"})
+    return see_other(request, reverse("annotation:campaign", args=[project.slug, found.key]) + "#models")
+
+
+@require_GET
+@project_view(Role.RESEARCHER, Role.REVIEWER)
+def judgements(request: HttpRequest, project: Project, key: str) -> HttpResponse:
+    return _judgements_response(request, project, get_object_or_404(Campaign, project=project, key=key), VoidForm())
+
+
+@require_POST
+@project_view(Role.REVIEWER)
+def void(request: HttpRequest, project: Project, key: str, judgement: str) -> HttpResponse:
+    found = get_object_or_404(Campaign, project=project, key=key)
+    row = get_object_or_404(Judgement, assignment__task__campaign=found, key=judgement)
+    form = VoidForm(request.POST)
+    if not form.is_valid():
+        return _judgements_response(request, project, found, form, status=422)
+    void_judgement(judgement=row, by=person(request), reason=form.cleaned_data["reason"])
+    messages.success(request, "Set aside. The row is kept, and its place in the task is open again.")
+    return see_other(request, reverse("annotation:judgements", args=[project.slug, found.key]))
+
+
+# ---- contexts ----------------------------------------------------------------------------------------------------------
+
+
+def _detail(request: HttpRequest, project: Project, found: Campaign) -> DetailPage:
+    agreement, first_position = of_campaign(found)
+    live = live_judgements().filter(assignment__task__campaign=found)
+    labels = {"ranked": "One is better", "tie": "Tie", "all_bad": "Both bad", "both_good": "Both good"}
+    counts = {row["verdict"]: row["n"] for row in live.values("verdict").annotate(n=Count("pk")).order_by()}
+    jobs = list(found.jobs.values_list("pk", flat=True))
+    n_revealed = ModelReveal.objects.filter(user=person(request), job__in=jobs).count()
+    models = ModelVersion.objects.filter(arms__job__in=jobs).distinct().order_by("slug")
+    places = (
+        Place.objects.filter(campaign=found, n_submitted__gt=0).select_related("annotator").order_by("-n_submitted")
+    )
+    assignments = Assignment.objects.filter(task__campaign=found)
+    return DetailPage(
+        project=project,
+        campaign=found,
+        progress=progress_of(found),
+        pairs=PAIRS[found.pairing.get("pairs", "within")],
+        left_out=[(n, LEFT_OUT.get(reason, reason)) for reason, n in sorted(found.left_out.items()) if n],
+        splits=[(split, total, complete) for split, (total, complete) in split_counts(found).items()],
+        agreement=agreement,
+        first_position=first_position,
+        verdicts=[(labels[verdict], counts[verdict]) for verdict in labels if verdict in counts],
+        people=[Person(p.annotator.pseudonym, p.annotator.get_kind_display(), p.n_submitted) for p in places],
+        n_skipped=assignments.filter(status=Assignment.Status.SKIPPED).count(),
+        n_unblinded=live.filter(is_unblinded=True).count(),
+        n_simulated=live.filter(source=Judgement.Source.SIMULATED).count(),
+        n_open=assignments.filter(status=Assignment.Status.OPEN).count(),
+        models=list(models) if n_revealed == len(jobs) else [],
+        is_revealed=n_revealed == len(jobs),
+        may_change=_may(request, Role.RESEARCHER),
+        may_judge=_membership(request).has(Role.ANNOTATOR) and found.stage == Campaign.Stage.OPEN,
+    )
+
+
+def _judgements_response(
+    request: HttpRequest, project: Project, found: Campaign, form: VoidForm, status: int = 200
+) -> HttpResponse:
+    live = live_judgements().filter(assignment__task__campaign=found).order_by("-id")
+    pager = Paginator(live.select_related("assignment__annotator", "assignment__task__prompt"), ROWS_A_PAGE)
+    page_obj = pager.get_page(request.GET.get("page"))
+    labels = {choice.value: choice.label for choice in choices_of(found)} | {"tie": "Tie", "both_bad": "Both bad"}
+    page = JudgementsPage(
+        project=project,
+        campaign=found,
+        page_obj=page_obj,
+        rows=[_row(judgement, labels) for judgement in page_obj],
+        form=form,
+        may_void=_may(request, Role.REVIEWER) and found.stage != Campaign.Stage.CLOSED,
+    )
+    return render_page(
+        request, "annotation/judgements.html", "annotation/_judgements.html", page, status=status, no_store=True
+    )
+
+
+def _row(judgement: Judgement, labels: dict[str, str]) -> Row:
+    turn = judgement.assignment
+    what = labels.get(choice_made(turn, judgement), judgement.get_verdict_display())
+    return Row(judgement, turn.annotator.pseudonym, turn.task.prompt.last_turn, what)
+
+
+def _membership(request: HttpRequest) -> Membership:
+    membership: Membership = request.membership  # type: ignore[attr-defined]
+    return membership
+
+
+def _may(request: HttpRequest, *roles: Role) -> bool:
+    return allows(_membership(request), *roles)

@@ -1,0 +1,13 @@
+"""Celery's way in: ids only; the row decides whether there is anything to do."""
+
+from celery import shared_task
+
+from annotation.campaigns import build_tasks
+from annotation.models import Campaign
+
+
+@shared_task(name="annotation.tasks.build_campaign", ignore_result=True)
+def build_campaign(campaign_id: int) -> None:
+    campaign = Campaign.objects.filter(pk=campaign_id).first()
+    if campaign is not None:
+        build_tasks(campaign)

@@ -1,0 +1,20 @@
+from django.urls import path
+
+from annotation import campaign_views, views
+
+app_name = "annotation"
+
+urlpatterns = [
+    path("annotate/", views.next_task, name="next"),
+    path("annotate/campaign/<slug:key>/", views.start, name="start"),
+    path("annotate/<slug:key>/", views.assignment, name="assignment"),
+    path("annotate/<slug:key>/skip/", views.skip, name="skip"),
+    path("annotate/<slug:key>/undo/", views.undo, name="undo"),
+    path("campaigns/", campaign_views.campaigns, name="campaigns"),
+    path("campaigns/new/", campaign_views.new_campaign, name="new-campaign"),
+    path("campaigns/<slug:key>/", campaign_views.campaign, name="campaign"),
+    path("campaigns/<slug:key>/judgements/", campaign_views.judgements, name="judgements"),
+    path("campaigns/<slug:key>/judgements/<slug:judgement>/void/", campaign_views.void, name="void"),
+    path("campaigns/<slug:key>/reveal/", campaign_views.reveal, name="reveal"),
+    path("campaigns/<slug:key>/<slug:action>/", campaign_views.act, name="act"),
+]

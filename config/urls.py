@@ -1,0 +1,29 @@
+"""Addresses of the site: one line for each app; the apps own what lies below."""
+
+from django.urls import include, path
+
+from loop import views as loop_views
+
+urlpatterns = [
+    path("", loop_views.home, name="home"),
+    path("", include("accounts.urls")),
+    path("endpoints/", include("generation.endpoint_urls")),
+    path(
+        "p/<slug:project>/",
+        include(
+            [
+                path("", include("loop.urls")),
+                path("", include("generation.urls")),
+                path("", include("annotation.urls")),
+                path("", include("training.urls")),
+                path("", include("accounts.project_urls")),
+            ]
+        ),
+    ),
+    path("api/v1/", include("generation.api_urls")),
+]
+
+handler400 = "core.problems.bad_request"
+handler403 = "core.problems.forbidden"
+handler404 = "core.problems.not_found"
+handler500 = "core.problems.server_error"

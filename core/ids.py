@@ -1,0 +1,65 @@
+"""Keys, hashes and canonical bytes: everything whose value must never depend on a database or a machine.
+
+Imports nothing but the standard library, so recipes and the starter model may use it too.
+"""
+
+import hashlib
+import json
+import secrets
+import unicodedata
+from collections.abc import Sequence
+from typing import Any, Literal
+
+KEY_ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"  # without l, o, 0 and 1: a person may have to read it aloud
+KEY_LENGTH = 12
+HOLDOUT_SHARE = 0.15
+
+Split = Literal["train", "holdout"]
+
+
+def new_key() -> str:
+    """A random opaque key for URLs: 12 characters, 60 bits."""
+    # 32 letters, so five bits of each byte choose one of them evenly; one call to the system, since imports make millions.
+    return "".join(KEY_ALPHABET[byte & 31] for byte in secrets.token_bytes(KEY_LENGTH))
+
+
+def new_token() -> str:
+    """A secret of 256 bits, for invitations, API tokens and leases."""
+    return secrets.token_urlsafe(32)
+
+
+def canonical_json(value: Any) -> bytes:
+    """The one byte form of a JSON value: sorted keys, no spaces, UTF-8, no NaN.
+
+    Raises ValueError for NaN or infinity and UnicodeEncodeError for lone surrogates.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def sha256_hex(data: bytes | str) -> str:
+    return hashlib.sha256(data.encode() if isinstance(data, str) else data).hexdigest()
+
+
+def content_sha256(messages: Sequence[dict[str, str]]) -> str:
+    """The identity of a prompt: its messages, exactly as given."""
+    return sha256_hex(canonical_json([{"role": m["role"], "content": m["content"]} for m in messages]))
+
+
+def normalised(text: str) -> str:
+    """Text with case, width and runs of white space levelled out, for telling near-equal prompts apart from new ones."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def group_sha256(text: str) -> str:
+    """The hash of a prompt's group: a given group name or, without one, the first user turn."""
+    return sha256_hex(normalised(text))
+
+
+def split_for(group_hash: str, holdout_share: float = HOLDOUT_SHARE) -> Split:
+    """Which side of the border a group lies on; depends on its hash alone, so it never drifts."""
+    return "holdout" if int(group_hash[:8], 16) / 2**32 < holdout_share else "train"
+
+
+def seed_from(*parts: object) -> int:
+    """A 31-bit seed derived from identity, so that a job done again asks for the same answer."""
+    return int(sha256_hex(canonical_json([str(part) for part in parts]))[:8], 16) & 0x7FFFFFFF

@@ -1,0 +1,103 @@
+"""Write the measured figures of ``benchmarks/results`` into the pages that quote them.
+
+A page quotes a benchmark between ``<!-- figures:NAME -->`` and ``<!-- /figures -->``. With ``--check`` nothing is written, and a page
+whose figures are not those of the results makes the script fail.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+PAGES = ("README.md",)
+BLOCK = re.compile(r"(<!-- figures:(\w+) -->\n).*?(<!-- /figures -->)", re.DOTALL)
+
+
+def markdown_table(headings: list[str], rows: list[list[str]]) -> str:
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def origin(result: dict[str, Any]) -> str:
+    """What it takes to judge the figures: machine, commit, command."""
+    machine = result["machine"]
+    where = f"{machine['n_cores']} cores of {machine['processor']}, {machine['memory_gib']:.0f} GiB, no GPU"
+    return f"Measured {result['measured_at'][:10]} on {where}, commit `{result['commit']}`, by `{result['command']}`."
+
+
+def interval(of: dict[str, float]) -> str:
+    return f"{of['win_rate']:.2f} [{of['low']:.2f}, {of['high']:.2f}]"
+
+
+def loop(result: dict[str, Any]) -> str:
+    figures = result["figures"]
+    shares = ("acceptable", "polite", "rude")
+    rows = [["start", "–", "–", *(f"{figures['start'][name]:.2f}" for name in shares), "–"]]
+    for row in figures["rounds"]:
+        wins = [interval(row["against_start"]), interval(row["against_previous"])]
+        rows.append(
+            [str(row["round"]), *wins, *(f"{row[name]:.2f}" for name in shares), f"{row['seconds']['round']:.0f}"]
+        )
+    headings = [
+        "round",
+        "win rate against the start",
+        "against the round before",
+        "acceptable",
+        "polite",
+        "rude",
+        "seconds",
+    ]
+    n_seeds, n_judgements = figures["rounds"][0]["n_seeds"], result["settings"]["pairs"]
+    note = (
+        f"{n_seeds} seeds, {n_judgements} judgements a round, {figures['n_held_out_prompts']} held-out prompts; ties count half, "
+        "intervals (95 %) resample prompts. Taking the best of 4 answers of the start model by the judge itself wins "
+        f"{interval(figures['best_of_4_oracle'])}."
+    )
+    return f"{markdown_table(headings, rows)}\n\n{note} {origin(result)}"
+
+
+def pipeline(result: dict[str, Any]) -> str:
+    headings = ["requests at once", "ms an answer", "straight to vLLM, tokens/s", "through the app, tokens/s", "ratio"]
+    rows = []
+    for row in result["figures"]["rows"]:
+        speeds = [f"{row[name]['median']:,.0f}" for name in ("bare_tokens_per_second", "app_tokens_per_second")]
+        ratio = f"{row['ratio']['median']:.2f} ({row['ratio']['lowest']:.2f} to {row['ratio']['highest']:.2f})"
+        rows.append([str(row["concurrency"]), f"{row['latency_ms']:.0f}", *speeds, ratio])
+    return f"{markdown_table(headings, rows)}\n\n{origin(result)}"
+
+
+WRITERS: dict[str, Callable[[dict[str, Any]], str]] = {"loop": loop, "pipeline": pipeline}
+
+
+def with_figures(text: str) -> str:
+    """The page with every block of figures written anew."""
+
+    def block(match: re.Match[str]) -> str:
+        name = match.group(2)
+        result = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+        return f"{match.group(1)}{WRITERS[name](result)}\n{match.group(3)}"
+
+    return BLOCK.sub(block, text)
+
+
+def main(arguments: list[str]) -> int:
+    stale = []
+    for name in PAGES:
+        page = ROOT / name
+        text = page.read_text(encoding="utf-8")
+        if (fresh := with_figures(text)) != text:
+            stale.append(name)
+            if "--check" not in arguments:
+                page.write_text(fresh, encoding="utf-8")
+    if stale and "--check" in arguments:
+        print(f"The figures in {', '.join(stale)} are not those of benchmarks/results. Run: make docs")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,109 @@
+"""Builders for annotation tests: a project with answers, a campaign with tasks, people. Each call makes what it names."""
+
+from collections.abc import Sequence
+from itertools import count
+from typing import Any
+
+from accounts.models import Membership, Project, Role, User
+from annotation.campaigns import build_tasks, start_campaign
+from annotation.models import Annotator, Campaign
+from annotation.people import annotator_for
+from core.ids import content_sha256, group_sha256, sha256_hex, split_for
+from generation.models import Candidate, GenerationJob, JobArm, ModelVersion, Prompt, PromptSet
+
+_numbers = count(1)
+
+
+def make_project(**fields: Any) -> Project:
+    number = next(_numbers)
+    return Project.objects.create(**{"slug": f"project-{number}", "name": f"Project {number}", **fields})
+
+
+def make_user(name: str, project: Project | None = None, *roles: Role) -> User:
+    user = User.objects.create_user(username=f"{name.lower()}-{next(_numbers)}", password="a long password", name=name)
+    if project is not None and roles:
+        Membership.objects.create(project=project, user=user, **Membership.flags(set(roles)))
+    return user
+
+
+def make_annotator(project: Project, name: str = "Ana") -> Annotator:
+    return annotator_for(make_user(name, project, Role.ANNOTATOR), project)
+
+
+def make_people(project: Project, n_people: int) -> list[Annotator]:
+    return [make_annotator(project, f"Person {number}") for number in range(n_people)]
+
+
+def make_model(project: Project, slug: str = "") -> ModelVersion:
+    return ModelVersion.objects.create(project=project, slug=slug or f"model-{next(_numbers)}", kind="base")
+
+
+def make_prompt(prompt_set: PromptSet, text: str, number: int = 1) -> Prompt:
+    messages = [{"role": "user", "content": text}]
+    group = group_sha256(text)
+    return Prompt.objects.create(
+        set=prompt_set,
+        number=number,
+        messages=messages,
+        content_sha256=content_sha256(messages),
+        group_sha256=group,
+        split=split_for(group),
+    )
+
+
+def make_prompts(project: Project, n_prompts: int) -> list[Prompt]:
+    prompt_set = PromptSet.objects.create(project=project, name=f"set-{next(_numbers)}", n_prompts=n_prompts)
+    return [make_prompt(prompt_set, f"Question {number}?", number) for number in range(1, n_prompts + 1)]
+
+
+def make_candidates(arm: JobArm, prompt: Prompt, texts: Sequence[str]) -> list[Candidate]:
+    return Candidate.objects.bulk_create(
+        Candidate(arm=arm, prompt=prompt, index=index, text=text, text_sha256=sha256_hex(text))
+        for index, text in enumerate(texts)
+    )
+
+
+def make_job(
+    project: Project,
+    *,
+    n_prompts: int = 3,
+    n_answers: int = 2,
+    models: Sequence[ModelVersion] = (),
+    prompts: Sequence[Prompt] = (),
+) -> GenerationJob:
+    """A finished job: every model answers every prompt ``n_answers`` times, each text another one."""
+    prompts = prompts or make_prompts(project, n_prompts)
+    job = GenerationJob.objects.create(
+        project=project, prompt_set=prompts[0].set, status="succeeded", prompt_ids=[prompt.pk for prompt in prompts]
+    )
+    for number, model in enumerate(models or [make_model(project)]):
+        arm = JobArm.objects.create(job=job, number=number, model_version=model)
+        for prompt in prompts:
+            make_candidates(arm, prompt, [f"Answer {number}-{index} to {prompt.key}." for index in range(n_answers)])
+    return job
+
+
+def make_campaign(
+    project: Project | None = None,
+    *,
+    n_tasks: int = 3,
+    overlap: int = 1,
+    job: GenerationJob | None = None,
+    pairing: dict[str, Any] | None = None,
+    **options: Any,
+) -> Campaign:
+    """An open campaign, built by the real job: two answers a prompt give one task a prompt."""
+    project = project or make_project()
+    job = job or make_job(project, n_prompts=n_tasks)
+    campaign = start_campaign(
+        project=project,
+        name=f"Campaign {next(_numbers)}",
+        jobs=[job],
+        pairing=pairing or {"pairs": "within"},
+        overlap=overlap,
+        options=options,
+        by=None,
+    )
+    build_tasks(campaign)
+    campaign.refresh_from_db()
+    return campaign

@@ -1,0 +1,113 @@
+"""The queue that needs no server loses nothing, doubles nothing and never shows half a message."""
+
+import shutil
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from queue import Empty
+
+import pytest
+from kombu import Connection, Queue
+
+from config import broker
+
+
+def connection(folder: Path) -> Connection:
+    options = {
+        "data_folder_in": str(folder / "queue"),
+        "data_folder_out": str(folder / "queue"),
+        "processed_folder": str(folder / "processed"),
+        "control_folder": str(folder / "control"),
+    }
+    return Connection(transport=broker.Transport, transport_options=options)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("queue", "processed", "control"):
+        (tmp_path / name).mkdir()
+    return tmp_path
+
+
+def send(folder: Path, sender: int, n_messages: int) -> None:
+    with connection(folder) as link:
+        queue = link.SimpleQueue("default")
+        for number in range(n_messages):
+            queue.put({"sender": sender, "number": number, "padding": "x" * 2000})
+        queue.close()
+
+
+def take_all(folder: Path, quiet_seconds: float = 1.5) -> list[tuple[int, int]]:
+    taken: list[tuple[int, int]] = []
+    with connection(folder) as link:
+        queue = link.SimpleQueue("default")
+        while True:
+            try:
+                message = queue.get(timeout=quiet_seconds)
+            except Empty:
+                return taken
+            message.ack()
+            taken.append((message.payload["sender"], message.payload["number"]))
+
+
+def test_messages_come_in_the_order_of_sending(folder):
+    send(folder, 1, 20)
+    assert take_all(folder) == [(1, number) for number in range(20)]
+    assert list((folder / "queue").iterdir()) == []
+    assert list((folder / "processed").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_of_many_workers_each_message_goes_to_exactly_one(folder):
+    context = get_context("spawn")
+    senders = [context.Process(target=send, args=(folder, number, 150)) for number in range(3)]
+    with ThreadPoolExecutor(4) as pool:
+        for sender in senders:
+            sender.start()
+        takers = [pool.submit(take_all, folder, 4.0) for _ in range(4)]
+        taken = Counter(message for taker in takers for message in taker.result())
+    for sender in senders:
+        sender.join()
+        assert sender.exitcode == 0
+    taken.update(take_all(folder))  # what came after a taker had given up
+    assert taken == Counter((sender, number) for sender in range(3) for number in range(150))
+
+
+def test_a_draft_is_not_a_message(folder):
+    (folder / "queue" / ".0001.default.msg.abc").write_bytes(b"")
+    assert take_all(folder) == []
+
+
+def test_a_folder_deleted_under_a_running_sender_loses_only_what_was_in_it(folder):
+    with connection(folder) as link:
+        queue = link.SimpleQueue("default")
+        queue.put({"sender": 1, "number": 1})
+        for name in ("queue", "processed", "control"):
+            shutil.rmtree(folder / name)
+        queue.put({"sender": 1, "number": 2})
+    assert take_all(folder) == [(1, 2)]
+
+
+def test_queues_do_not_take_from_each_other(folder):
+    with connection(folder) as link:
+        link.SimpleQueue("gpu").put({"sender": 1, "number": 1})
+    assert take_all(folder) == []
+
+
+def test_binding_queues_at_the_same_time_forgets_none(folder):
+    def bind(name: str) -> None:
+        with connection(folder) as link:
+            Queue(name, exchange=_exchange(), routing_key=name, channel=link.channel()).declare()
+
+    names = [f"queue{number}" for number in range(12)]
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(bind, names))
+    with connection(folder) as link:
+        assert sorted(row[2] for row in broker.Channel.get_table(link.channel(), "shared")) == sorted(names)
+
+
+def _exchange():
+    from kombu import Exchange
+
+    return Exchange("shared", type="direct")

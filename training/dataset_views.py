@@ -1,0 +1,288 @@
+"""Pages of frozen datasets: list, new with its live preview, one dataset, one of its rows, its files."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, cast
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from accounts.access import person, project_view
+from accounts.audit import record
+from accounts.models import Project, Role
+from core.errors import DomainError
+from core.htmx import render_page, see_other
+from core.storage import MANIFEST, artifact_path, read_manifest
+from training import snapshots
+from training.downloads import download
+from training.formats.files import read_lineage, read_rows
+from training.formats.preference import SPLITS, Row
+from training.forms import DatasetForm
+from training.models import Snapshot, TrainingRun
+from training.snapshots import ARTIFACT_KIND, SnapshotPreview, directory_of, preview
+
+PAGE_SIZE = 25
+SHOWN_ROWS = 3
+FILE_WORDS = {
+    "train.jsonl": "Training rows, JSON lines",
+    "test.jsonl": "Held-out rows, JSON lines",
+    "train.parquet": "Training rows, Parquet",
+    "test.parquet": "Held-out rows, Parquet",
+    "lineage.jsonl": "Which judgements each row comes from",
+    "dataset.json": "Recipe, columns and counts",
+    "manifest.json": "Hashes of all files",
+}
+
+
+def snapshot_or_404(project: Project, key: str) -> Snapshot:
+    return get_object_or_404(Snapshot.objects.select_related("created_by"), project=project, key=key)
+
+
+@dataclass(frozen=True)
+class DatasetsPage:
+    project: Project
+    snapshots: Any
+    may_freeze: bool
+
+
+@require_GET
+@project_view(Role.RESEARCHER)
+def datasets(request: HttpRequest, project: Project) -> HttpResponse:
+    found = Paginator(project.snapshots.order_by("-id"), PAGE_SIZE)
+    ctx = DatasetsPage(
+        project=project,
+        snapshots=found.get_page(request.GET.get("page")),
+        may_freeze=snapshots.freezable_campaigns(project).exists(),
+    )
+    return render_page(request, "training/datasets.html", "training/_datasets.html", ctx)
+
+
+@dataclass(frozen=True)
+class NewDatasetPage:
+    project: Project
+    form: DatasetForm
+    preview: SnapshotPreview | None
+    problem: str
+    has_campaigns: bool
+
+    @property
+    def rows(self) -> list["ShownRow"]:
+        return [ShownRow.of(row) for row in (self.preview.first_rows if self.preview else ())[:SHOWN_ROWS]]
+
+
+@require_http_methods(["GET", "POST"])
+@project_view(Role.RESEARCHER)
+def new_dataset(request: HttpRequest, project: Project) -> HttpResponse:
+    """The form with its preview: htmx asks for it by GET on every change, the Preview button by POST (no token in a URL)."""
+    initial = {"name": _free_name(project), "aggregation": "majority"}
+    campaigns = list(snapshots.freezable_campaigns(project).values_list("key", flat=True))
+    initial_all: dict[str, Any] = {**initial, "campaigns": campaigns, "with_simulated": project.is_demo}
+    if request.method == "POST" and "preview" not in request.POST:
+        form = DatasetForm(request.POST, project=project)
+        if form.is_valid():
+            snapshot = snapshots.start_freeze(
+                project=project, name=form.cleaned_data["name"], by=person(request), **form.options(form.cleaned_data)
+            )
+            return see_other(request, reverse("training:snapshot", args=[project.slug, snapshot.key]))
+        values, status = dict(form.cleaned_data), 422
+    elif "aggregation" in (asked := request.POST or request.GET):
+        form = DatasetForm(asked, project=project, is_preview=True)
+        values, status = (form.cleaned_data if form.is_valid() else {}), 200
+    else:
+        form, values, status = DatasetForm(project=project, initial=initial_all), initial_all, 200
+    found, problem = _preview(project, form, values)
+    ctx = NewDatasetPage(project=project, form=form, preview=found, problem=problem, has_campaigns=bool(campaigns))
+    return render_page(request, "training/dataset_new.html", "training/_dataset_new.html", ctx, status=status)
+
+
+def _preview(project: Project, form: DatasetForm, values: dict[str, Any]) -> tuple[SnapshotPreview | None, str]:
+    options = form.options(values)
+    if not options["campaigns"]:
+        return None, ""
+    try:
+        return preview(project=project, **options), ""
+    except DomainError as problem:
+        return None, f"{problem.sentence} {problem.how}".strip()
+
+
+def _free_name(project: Project) -> str:
+    number = project.snapshots.count() + 1
+    taken = set(project.snapshots.values_list("name", flat=True))
+    while f"dataset-{number}" in taken:
+        number += 1
+    return f"dataset-{number}"
+
+
+@dataclass(frozen=True)
+class ShownRow:
+    """A row as a page shows it: the conversation, the two answers, and what is known of them."""
+
+    id: str
+    prompt: list[dict[str, str]]
+    chosen: str
+    rejected: str
+    margin: float
+    n_votes: int
+    vote_share: float
+    split: str = ""
+
+    @classmethod
+    def of(cls, row: Row, split: str = "") -> "ShownRow":
+        return cls(
+            id=row["id"],
+            prompt=row["prompt"],
+            chosen=row["chosen"][0]["content"],
+            rejected=row["rejected"][0]["content"],
+            margin=row["margin"],
+            n_votes=row["n_votes"],
+            vote_share=row["vote_share"],
+            split=split,
+        )
+
+
+@dataclass(frozen=True)
+class ShownFile:
+    name: str
+    words: str
+    n_bytes: int
+
+
+@dataclass(frozen=True)
+class DatasetPage:
+    project: Project
+    snapshot: Snapshot
+    campaigns: list[Any]
+    dropped: tuple[tuple[str, int, str, str], ...]
+    warnings: tuple[str, ...]
+    rows: list[ShownRow]
+    files: list[ShownFile]
+    runs: list[TrainingRun]
+    problem: str = ""
+
+    @property
+    def counts(self) -> Mapping[str, Any]:
+        return self.snapshot.counts
+
+    @property
+    def n_rows(self) -> int:
+        return sum(self.snapshot.counts.get("rows", {}).values())
+
+
+@require_GET
+@project_view(Role.RESEARCHER)
+def dataset(request: HttpRequest, project: Project, key: str) -> HttpResponse:
+    snapshot = snapshot_or_404(project, key)
+    rows, files, problem = [], [], ""
+    if snapshot.is_ready:
+        try:
+            rows, files = _first_rows(snapshot), _files(snapshot)
+        except (DomainError, OSError) as trouble:
+            problem = getattr(trouble, "sentence", "The files of this dataset cannot be read.")
+    ctx = DatasetPage(
+        project=project,
+        snapshot=snapshot,
+        campaigns=list(snapshot.campaigns.order_by("id")),
+        dropped=snapshots.dropped_in_words(snapshot.counts) if snapshot.is_ready else (),
+        warnings=snapshots.warnings_of(snapshot.counts) if snapshot.is_ready else (),
+        rows=rows,
+        files=files,
+        runs=list(snapshot.runs.select_related("produced", "base").order_by("-id")),
+        problem=problem,
+    )
+    return render_page(request, "training/dataset.html", "training/_dataset.html", ctx)
+
+
+def _first_rows(snapshot: Snapshot) -> list[ShownRow]:
+    directory = directory_of(snapshot)
+    return [
+        ShownRow.of(row, split)
+        for split in SPLITS
+        for row in islice(read_rows(directory / f"{split}.jsonl"), SHOWN_ROWS)
+    ]
+
+
+def _files(snapshot: Snapshot) -> list[ShownFile]:
+    manifest = read_manifest(ARTIFACT_KIND, snapshot.artifact_sha256)
+    n_manifest = (artifact_path(ARTIFACT_KIND, snapshot.artifact_sha256) / MANIFEST).stat().st_size
+    sizes = {name: int(str(entry["n_bytes"])) for name, entry in manifest.items()} | {MANIFEST: n_manifest}
+    return [ShownFile(name, words, sizes[name]) for name, words in FILE_WORDS.items() if name in sizes]
+
+
+@require_GET
+@project_view(Role.RESEARCHER)
+def dataset_file(request: HttpRequest, project: Project, key: str, name: str) -> HttpResponse:
+    snapshot = snapshot_or_404(project, key)
+    if name not in FILE_WORDS:
+        raise Http404("There is no such file.")
+    directory = directory_of(snapshot)
+    manifest = read_manifest(ARTIFACT_KIND, snapshot.artifact_sha256)
+    sha256 = snapshot.artifact_sha256 if name == MANIFEST else str(manifest[name]["sha256"])
+    if "Range" not in request.headers:  # the parts of one download are one
+        detail = {"file": name, "name": snapshot.name}
+        record("dataset.download", user=person(request), project=project, subject=snapshot, detail=detail)
+    return cast(HttpResponse, download(request, directory / name, name=f"{snapshot.name}-{name}", sha256=sha256))
+
+
+@dataclass(frozen=True)
+class RowPage:
+    project: Project
+    snapshot: Snapshot
+    row: ShownRow
+    raw: str
+    judgements: list[dict[str, Any]]
+
+
+@require_GET
+@project_view(Role.RESEARCHER)
+def dataset_row(request: HttpRequest, project: Project, key: str, row: str) -> HttpResponse:
+    """One row and the judgements behind it."""
+    snapshot = snapshot_or_404(project, key)
+    directory = directory_of(snapshot)
+    entry = next((entry for entry in read_lineage(directory) if entry["id"] == row), None)
+    if entry is None:
+        raise Http404("There is no such row.")
+    found = next(one for one in read_rows(directory / f"{entry['split']}.jsonl") if one["id"] == row)
+    ctx = RowPage(
+        project=project,
+        snapshot=snapshot,
+        row=ShownRow.of(found, entry["split"]),
+        raw=json.dumps(found, indent=2, ensure_ascii=False),
+        judgements=entry["judgements"],
+    )
+    return render_page(request, "training/dataset_row.html", "training/_dataset_row.html", ctx)
+
+
+def _back(request: HttpRequest, project: Project, snapshot: Snapshot) -> HttpResponse:
+    return see_other(request, reverse("training:snapshot", args=[project.slug, snapshot.key]))
+
+
+@require_POST
+@project_view(Role.RESEARCHER)
+def cancel(request: HttpRequest, project: Project, key: str) -> HttpResponse:
+    snapshot = snapshot_or_404(project, key)
+    snapshots.cancel_freeze(snapshot, by=person(request))
+    return _back(request, project, snapshot)
+
+
+@require_POST
+@project_view(Role.RESEARCHER)
+def again(request: HttpRequest, project: Project, key: str) -> HttpResponse:
+    snapshot = snapshot_or_404(project, key)
+    snapshots.freeze_again(snapshot, by=person(request))
+    return _back(request, project, snapshot)
+
+
+@require_POST
+@project_view(Role.RESEARCHER)
+def check(request: HttpRequest, project: Project, key: str) -> HttpResponse:
+    """Build the rows again from what was recorded and compare the hashes."""
+    snapshot = snapshot_or_404(project, key)
+    snapshots.check_snapshot(snapshot)
+    messages.success(request, "Checked: the files, the record and the hash agree.")
+    return _back(request, project, snapshot)

@@ -1,0 +1,136 @@
+"""Pages of lineage: the judgements that made a model, and the models that a judgement went into. People are pseudonyms here."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_POST
+
+from accounts.access import person, project_view
+from accounts.models import Project, Role, User
+from annotation.models import Judgement, RankedCandidate, TaskCandidate
+from core.htmx import render_page, see_other
+from generation.models import Candidate, GenerationJob, ModelVersion
+from generation.sampling import may_see_models, reveal_models
+from training.lineage import Lineage, Use, judgements_behind, lineage_of, uses_of, versions_using
+
+KEYS_A_PAGE = 60
+
+
+@dataclass(frozen=True)
+class LineagePage:
+    project: Project
+    version: ModelVersion
+    lineage: Lineage
+    judgements: Any
+    may_see: bool
+
+
+def _version_or_404(project: Project, key: str) -> ModelVersion:
+    return get_object_or_404(ModelVersion.objects.select_related("parent"), project=project, key=key)
+
+
+def _jobs(lineage: Lineage) -> list[GenerationJob]:
+    return list({writer.job.pk: writer.job for step in lineage.steps for writer in step.writers}.values())
+
+
+def _sees_all(jobs: list[GenerationJob], user: User) -> bool:
+    return all(may_see_models(job, user) for job in jobs)
+
+
+@require_GET
+@project_view(Role.RESEARCHER, Role.REVIEWER)
+def model_lineage(request: HttpRequest, project: Project, key: str) -> HttpResponse:
+    version = _version_or_404(project, key)
+    lineage = lineage_of(version)
+    rows = judgements_behind(version).select_related("assignment__annotator").order_by("key")
+    ctx = LineagePage(
+        project=project,
+        version=version,
+        lineage=lineage,
+        judgements=Paginator(rows, KEYS_A_PAGE).get_page(request.GET.get("page")),
+        may_see=_sees_all(_jobs(lineage), person(request)),
+    )
+    return render_page(request, "training/lineage.html", "training/_lineage.html", ctx)
+
+
+@require_POST
+@project_view(Role.RESEARCHER, Role.REVIEWER)
+def reveal_writers(request: HttpRequest, project: Project, key: str) -> HttpResponse:
+    """Which model wrote the answers that were judged: recorded for every job it names."""
+    version = _version_or_404(project, key)
+    for job in _jobs(lineage_of(version)):
+        reveal_models(job, user=person(request), page="lineage")
+    return see_other(request, reverse("training:model-lineage", args=[project.slug, key]))
+
+
+@dataclass(frozen=True)
+class RankedAnswer:
+    candidate: Candidate
+    rank: int | None
+
+    @property
+    def version(self) -> ModelVersion:
+        return self.candidate.arm.model_version
+
+
+@dataclass(frozen=True)
+class JudgementPage:
+    project: Project
+    judgement: Judgement
+    answers: list[RankedAnswer]
+    uses: tuple[Use, ...]
+    versions: tuple[ModelVersion, ...]
+    may_see: bool
+    stands: bool
+    prompt: list[dict[str, str]]
+
+
+def _judgement_or_404(project: Project, key: str) -> Judgement:
+    rows = Judgement.objects.select_related(
+        "assignment__task__campaign", "assignment__task__prompt", "assignment__annotator"
+    )
+    return get_object_or_404(rows, assignment__task__campaign__project=project, key=key)
+
+
+def _answers(judgement: Judgement) -> list[RankedAnswer]:
+    """The task's answers with their ranks, the best first; without ranks for a judgement that was taken back."""
+    ranks = dict(RankedCandidate.objects.filter(judgement=judgement).values_list("candidate_id", "rank"))
+    slots = TaskCandidate.objects.filter(task=judgement.assignment.task).select_related(
+        "candidate__arm__model_version", "candidate__arm__job"
+    )
+    answers = [RankedAnswer(slot.candidate, ranks.get(slot.candidate_id)) for slot in slots]
+    return sorted(answers, key=lambda answer: (answer.rank or 0, answer.candidate.key))
+
+
+def _jobs_of(answers: list[RankedAnswer]) -> list[GenerationJob]:
+    return list({answer.candidate.arm.job_id: answer.candidate.arm.job for answer in answers}.values())
+
+
+@require_GET
+@project_view(Role.RESEARCHER, Role.REVIEWER)
+def judgement(request: HttpRequest, project: Project, key: str) -> HttpResponse:
+    found = _judgement_or_404(project, key)
+    answers = _answers(found)
+    ctx = JudgementPage(
+        project=project,
+        judgement=found,
+        answers=answers,
+        uses=uses_of(found),
+        versions=versions_using(found),
+        may_see=_sees_all(_jobs_of(answers), person(request)),
+        stands=found.assignment.current_id == found.pk and found.verdict not in ("withdrawn", "voided"),
+        prompt=found.assignment.task.prompt.messages,
+    )
+    return render_page(request, "training/judgement.html", "training/_judgement.html", ctx)
+
+
+@require_POST
+@project_view(Role.RESEARCHER, Role.REVIEWER)
+def reveal_answers(request: HttpRequest, project: Project, key: str) -> HttpResponse:
+    for job in _jobs_of(_answers(_judgement_or_404(project, key))):
+        reveal_models(job, user=person(request), page="judgement")
+    return see_other(request, reverse("training:judgement", args=[project.slug, key]))

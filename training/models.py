@@ -1,0 +1,211 @@
+"""Frozen datasets, training runs and evaluations: how judgements become a model, and how one knows that it is better."""
+
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from accounts.models import Project
+from annotation.models import Campaign, Judgement
+from core.ids import new_key
+from core.jobs import JobFields, JobStatus
+from core.transitions import EventFields, status_check
+from generation.models import GenerationJob, ModelVersion, PromptSet
+
+
+class Snapshot(JobFields):
+    """A preference dataset, frozen: recipe, recorded membership, files and hash. Never changed once it has succeeded."""
+
+    job_task: ClassVar = "training.tasks.run_freeze"
+
+    key = models.CharField(max_length=12, unique=True, default=new_key, editable=False)
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="snapshots")
+    name = models.CharField(max_length=100)
+    purpose = models.CharField(max_length=20, default="preference")
+    # {"campaigns": [keys], "with_simulated": bool, "with_unblinded": bool, ...}
+    selection = models.JSONField(default=dict)
+    pair_policy = models.JSONField(default=dict, help_text="consensus or one row per vote; ties; caps")
+    campaigns = models.ManyToManyField(Campaign, related_name="snapshots")
+    # From then on the members stand, whatever people judge, undo or void afterwards; a worker that is killed goes on from here.
+    sealed_at = models.DateTimeField(null=True, blank=True, help_text="when its membership was recorded")
+    counts = models.JSONField(default=dict, help_text="rows, prompts, people, dropped by reason, per split")
+    sha256 = models.CharField(max_length=64, blank=True, help_text="over the canonical JSONL of all rows")
+    artifact_sha256 = models.CharField(max_length=64, blank=True, help_text="the stored directory, kind 'datasets'")
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["project", "name"], name="snapshot_name_in_project"),
+            status_check("snapshot_status", JobStatus),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_ready(self) -> bool:
+        return self.status == JobStatus.SUCCEEDED
+
+
+class SnapshotEvent(EventFields):
+    subject = models.ForeignKey(Snapshot, on_delete=models.CASCADE, related_name="events")
+
+
+class SnapshotJudgement(models.Model):
+    """Membership, recorded at the freeze in one consistent read: "which snapshots hold this judgement?" and back."""
+
+    class Split(models.TextChoices):
+        TRAIN = "train"
+        TEST = "test"
+
+    snapshot = models.ForeignKey(Snapshot, on_delete=models.CASCADE, related_name="members")
+    judgement = models.ForeignKey(Judgement, on_delete=models.PROTECT, related_name="memberships")
+    # Recorded too: a prompt that is held out in one set and not in another must not depend on who asks when.
+    split = models.CharField(max_length=5, choices=Split.choices, default=Split.TRAIN)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["snapshot", "judgement"], name="judgement_once_per_snapshot"),
+            models.CheckConstraint(condition=Q(split__in=["train", "test"]), name="snapshot_split_known"),
+        ]
+
+
+class TrainingRun(JobFields):
+    """One method on one snapshot from one model, with a frozen spec. Its child process is replaceable."""
+
+    job_task: ClassVar = "training.tasks.supervise_run"
+    job_queue: ClassVar = "gpu"
+
+    class Method(models.TextChoices):
+        DPO = "dpo", "DPO"
+        REWARD = "reward", "Reward model"
+
+    class Effort(models.TextChoices):
+        SMOKE = "smoke", "Smoke test"
+        SMALL = "small", "Small"
+        FULL = "full", "Full"
+
+    key = models.CharField(max_length=12, unique=True, default=new_key, editable=False)
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="runs")
+    name = models.CharField(max_length=100, blank=True)
+    method = models.CharField(max_length=20)
+    effort = models.CharField(max_length=10, choices=Effort.choices, default=Effort.SMALL)
+    base = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="runs_from")
+    snapshot = models.ForeignKey(Snapshot, on_delete=models.PROTECT, related_name="runs")
+    reward_model = models.ForeignKey(ModelVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    spec = models.JSONField(default=dict, help_text="frozen; paths are filled in by the supervisor")
+    spec_sha256 = models.CharField(max_length=64, blank=True)
+    seed = models.BigIntegerField(default=0)
+    lane = models.CharField(max_length=20, default="gpu", help_text="one running run per lane")
+    last_checkpoint = models.CharField(max_length=100, blank=True)
+    n_resumes = models.PositiveIntegerField(default=0)
+    pid = models.PositiveIntegerField(null=True, blank=True)
+    versions = models.JSONField(default=dict, help_text="code and packages that trained it")
+    command = models.TextField(blank=True, help_text="repeats the run by hand")
+    samples = models.JSONField(default=list, help_text="[{step, prompt, answer}] as it learns")
+    produced = models.OneToOneField(
+        ModelVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="produced_by"
+    )
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            status_check("training_run_status", JobStatus),
+            models.UniqueConstraint(
+                fields=["project", "method"],
+                condition=Q(status__in=["queued", "running", "cancelling"]),
+                name="one_open_run_per_project_and_method",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name or f"{self.method} {self.key}"
+
+
+class TrainingRunEvent(EventFields):
+    subject = models.ForeignKey(TrainingRun, on_delete=models.CASCADE, related_name="events")
+
+
+class MetricPoint(models.Model):
+    run = models.ForeignKey(TrainingRun, on_delete=models.CASCADE, related_name="metrics")
+    step = models.PositiveIntegerField()
+    name = models.CharField(max_length=60)
+    value = models.FloatField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["run", "name", "step"], name="one_value_per_metric_and_step")
+        ]
+
+
+class Evaluation(JobFields):
+    """How a version does on holdout prompts, and who says so. Judges are never mixed."""
+
+    job_task: ClassVar = "training.tasks.run_evaluation"
+
+    class Judge(models.TextChoices):
+        REWARD_ACCURACY = "reward_accuracy", "Reward accuracy on held-out judgements"
+        REWARD_MODEL = "reward_model", "Win rate by the reward model"
+        SIMULATED = "simulated", "Win rate by the simulated people's noise-free preference"
+        PEOPLE = "people", "Win rate by people"
+
+    class Outcome(models.TextChoices):
+        BETTER = "better"
+        WORSE = "worse"
+        UNCLEAR = "unclear"
+        NONE = "none"  # too few prompts, or a judge that cannot call a win
+
+    key = models.CharField(max_length=12, unique=True, default=new_key, editable=False)
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="evaluations")
+    model_version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="evaluations")
+    against = models.ForeignKey(ModelVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    prompt_set = models.ForeignKey(PromptSet, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    snapshot = models.ForeignKey(Snapshot, null=True, blank=True, on_delete=models.PROTECT, related_name="evaluations")
+    reward_model = models.ForeignKey(ModelVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    # Whose answers or judgements are compared: sampled for this evaluation, or given by people in a campaign.
+    job = models.ForeignKey(GenerationJob, null=True, blank=True, on_delete=models.PROTECT, related_name="evaluations")
+    campaign = models.ForeignKey(Campaign, null=True, blank=True, on_delete=models.PROTECT, related_name="evaluations")
+    judge = models.CharField(max_length=20, choices=Judge.choices)
+    options = models.JSONField(default=dict, help_text="answers per prompt, sampling, seed")
+    n_prompts = models.PositiveIntegerField(default=0)
+    wins = models.FloatField(default=0)
+    ties = models.FloatField(default=0)
+    losses = models.FloatField(default=0)
+    value = models.FloatField(null=True, blank=True, help_text="win rate (ties one half) or accuracy")
+    low = models.FloatField(null=True, blank=True, help_text="95 % interval, prompts resampled")
+    high = models.FloatField(null=True, blank=True)
+    ceiling = models.FloatField(
+        null=True, blank=True, help_text="people's agreement on the same pairs, where there is overlap"
+    )
+    outcome = models.CharField(max_length=10, choices=Outcome.choices, default=Outcome.NONE)
+    details = models.JSONField(default=dict)
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            status_check("evaluation_status", JobStatus),
+            models.CheckConstraint(
+                condition=Q(judge__in=["reward_accuracy", "reward_model", "simulated", "people"]),
+                name="evaluation_judge_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(outcome__in=["better", "worse", "unclear", "none"]), name="evaluation_outcome_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_judge_display()} of {self.model_version}"
+
+
+class EvaluationEvent(EventFields):
+    subject = models.ForeignKey(Evaluation, on_delete=models.CASCADE, related_name="events")

@@ -1,0 +1,24 @@
+"""Celery tasks of this app. Each takes an id, calls one service, and may arrive many times: the row decides."""
+
+from celery import shared_task
+
+
+@shared_task(name="training.tasks.supervise_run", ignore_result=True)
+def supervise_run(run_id: int) -> None:
+    from training.supervise import supervise_run as supervise
+
+    supervise(run_id)
+
+
+@shared_task(name="training.tasks.run_freeze", ignore_result=True)
+def run_freeze(snapshot_id: int) -> None:
+    from training.snapshots import run_freeze as freeze
+
+    freeze(snapshot_id)
+
+
+@shared_task(name="training.tasks.run_evaluation", ignore_result=True)
+def run_evaluation(evaluation_id: int) -> None:
+    from training.evaluate import run_evaluation as evaluate
+
+    evaluate(evaluation_id)

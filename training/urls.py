@@ -1,0 +1,33 @@
+"""Addresses of this app below a project: datasets, runs, evaluations, and the lineage of models and judgements."""
+
+from django.urls import path
+
+from training import dataset_views, evaluation_views, lineage_views, run_views
+
+app_name = "training"
+
+urlpatterns = [
+    path("datasets/", dataset_views.datasets, name="snapshots"),
+    path("datasets/new/", dataset_views.new_dataset, name="snapshot-new"),
+    path("datasets/<slug:key>/", dataset_views.dataset, name="snapshot"),
+    path("datasets/<slug:key>/cancel/", dataset_views.cancel, name="snapshot-cancel"),
+    path("datasets/<slug:key>/again/", dataset_views.again, name="snapshot-again"),
+    path("datasets/<slug:key>/check/", dataset_views.check, name="snapshot-check"),
+    path("datasets/<slug:key>/files/<str:name>", dataset_views.dataset_file, name="snapshot-file"),
+    path("datasets/<slug:key>/rows/<slug:row>/", dataset_views.dataset_row, name="snapshot-row"),
+    path("runs/", run_views.runs, name="runs"),
+    path("runs/new/", run_views.new_run, name="run-new"),
+    path("runs/<slug:key>/", run_views.run, name="run"),
+    path("runs/<slug:key>/cancel/", run_views.cancel, name="run-cancel"),
+    path("runs/<slug:key>/go-on/", run_views.go_on, name="run-go-on"),
+    path("evaluations/", evaluation_views.evaluations, name="evaluations"),
+    path("evaluations/new/", evaluation_views.new_evaluation, name="evaluation-new"),
+    path("evaluations/<slug:key>/", evaluation_views.evaluation, name="evaluation"),
+    path("evaluations/<slug:key>/cancel/", evaluation_views.cancel, name="evaluation-cancel"),
+    path("evaluations/<slug:key>/again/", evaluation_views.again, name="evaluation-again"),
+    path("evaluations/<slug:key>/reveal/", evaluation_views.reveal, name="evaluation-reveal"),
+    path("models/<slug:key>/lineage/", lineage_views.model_lineage, name="model-lineage"),
+    path("models/<slug:key>/lineage/reveal/", lineage_views.reveal_writers, name="model-lineage-reveal"),
+    path("judgements/<slug:key>/", lineage_views.judgement, name="judgement"),
+    path("judgements/<slug:key>/reveal/", lineage_views.reveal_answers, name="judgement-reveal"),
+]
