@@ -18,6 +18,8 @@ class User(AbstractUser):
     theme = models.CharField(
         max_length=8, default="auto", choices=[("auto", "As the system"), ("light", "Light"), ("dark", "Dark")]
     )
+    # How this person works: see ``accounts.preferences``. What is missing has its default there.
+    preferences = models.JSONField(default=dict, blank=True)
 
     def __str__(self) -> str:
         return self.name or self.username
@@ -51,6 +53,9 @@ class Membership(models.Model):
     is_reviewer = models.BooleanField(default=False)
     is_researcher = models.BooleanField(default=False)
     is_admin = models.BooleanField(default=False)
+    groups = models.JSONField(default=list, blank=True, help_text="names of groups, for who is asked what")
+    languages = models.JSONField(default=list, blank=True, help_text="language codes such as en, de, pt-br")
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="the membership ends then by itself")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -96,6 +101,9 @@ class Invitation(models.Model):
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="invitations")
     token_sha256 = models.CharField(max_length=64, unique=True)
     roles = models.JSONField(default=list)
+    groups = models.JSONField(default=list, blank=True)
+    languages = models.JSONField(default=list, blank=True)
+    member_until = models.DateTimeField(null=True, blank=True, help_text="when the membership it gives ends")
     note = models.CharField(max_length=100, blank=True)
     max_uses = models.PositiveIntegerField(default=1)
     n_uses = models.PositiveIntegerField(default=0)

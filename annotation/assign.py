@@ -29,7 +29,7 @@ R = TypeVar("R")
 ATTEMPTS = 5
 SWEEP = 1000
 MAX_REASON = 200
-HOLDING = (Assignment.Status.OPEN, Assignment.Status.SUBMITTED)
+HOLDING = (Assignment.Status.OPEN, Assignment.Status.PARKED, Assignment.Status.SUBMITTED)
 _shuffle = random.SystemRandom().shuffle
 
 
