@@ -14,8 +14,9 @@ from accounts.access import allows, person, project_view
 from accounts.models import Membership, Project, Role
 from annotation import campaigns as services
 from annotation.agreement import Agreement, Rate, of_campaign
+from annotation.campaign_forms import CampaignForm, options_of_latest
 from annotation.campaigns import Progress, progress_of, split_counts, start_campaign
-from annotation.forms import CampaignForm, VoidForm, options_of_latest
+from annotation.forms import VoidForm
 from annotation.judge import live_judgements, void_judgement
 from annotation.models import Assignment, Campaign, Judgement, Place
 from annotation.people import n_submitted_in
