@@ -123,6 +123,7 @@ class Judgement(models.Model):
     is_unblinded = models.BooleanField(
         default=False, help_text="its author could have seen which model wrote one of the answers"
     )
+    is_probation = models.BooleanField(default=False, help_text="given while its author was on probation")
     by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
 
