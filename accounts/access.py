@@ -1,6 +1,7 @@
 """Who may open what: the one way from a request to a project. Every project page goes through ``project_view``.
 
-Unknown and foreign projects look alike (404); a member without the role gets a 403 that says so.
+Unknown and foreign projects look alike (404); a member without the role gets a 403 that says so. A membership that has
+expired is none, from that moment on.
 """
 
 from collections.abc import Callable
@@ -10,7 +11,8 @@ from typing import Any
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
@@ -28,11 +30,16 @@ def person(request: HttpRequest) -> User:
     return request.user
 
 
+def not_expired(prefix: str = "") -> Q:
+    """The condition of a membership that still holds; ``prefix`` is the way to it, such as ``memberships__``."""
+    return Q(**{f"{prefix}expires_at__isnull": True}) | Q(**{f"{prefix}expires_at__gt": Now()})
+
+
 def membership_of(user: User | AnonymousUser, project: Project) -> Membership | None:
     """The person's membership; a site admin without one counts as an admin of every project."""
     if not isinstance(user, User) or not user.is_active:
         return None
-    membership = Membership.objects.filter(user=user, project=project).first()
+    membership = Membership.objects.filter(not_expired(), user=user, project=project).first()
     if membership is None and user.is_superuser:
         return Membership(user=user, project=project, is_admin=True)
     return membership
@@ -51,7 +58,8 @@ def projects_for(user: User | AnonymousUser) -> QuerySet[Project]:
         return Project.objects.none()
     if user.is_superuser:
         return Project.objects.order_by("name", "pk")
-    return Project.objects.filter(memberships__user=user).order_by("name", "pk")
+    mine = Membership.objects.filter(not_expired(), user=user)
+    return Project.objects.filter(pk__in=mine.values("project")).order_by("name", "pk")
 
 
 def project_for(request: HttpRequest, slug: str, *roles: Role) -> Project:
@@ -95,5 +103,5 @@ def may_create_projects(user: User | AnonymousUser) -> bool:
     """Researchers and admins of any project, and site admins, may open a new one."""
     if not isinstance(user, User) or not user.is_active:
         return False
-    mine = Membership.objects.filter(user=user)
+    mine = Membership.objects.filter(not_expired(), user=user)
     return user.is_superuser or mine.filter(is_researcher=True).exists() or mine.filter(is_admin=True).exists()

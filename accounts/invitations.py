@@ -11,6 +11,7 @@ from django.db.models import F
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts.access import not_expired
 from accounts.audit import record
 from accounts.members import check_may_grant
 from accounts.models import Invitation, Membership, Project, Role, SignInLink, User
@@ -115,7 +116,7 @@ def _giver_may_still_give(invitation: Invitation) -> bool:
     giver = invitation.created_by
     if not giver.is_active:
         return False
-    admins = Membership.objects.filter(project=invitation.project, user=giver, is_admin=True)
+    admins = Membership.objects.filter(not_expired(), project=invitation.project, user=giver, is_admin=True)
     return giver.is_superuser or admins.exists()
 
 

@@ -8,6 +8,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from accounts.access import not_expired
 from accounts.audit import record
 from accounts.models import ApiToken, Membership, Project, Role, User
 from core.errors import Conflict, require
@@ -94,7 +95,8 @@ def _locked(project: Project) -> Project:
 
 
 def _keep_an_admin(project: Project, *, without: Membership) -> None:
-    others = Membership.objects.filter(project=project, is_admin=True, user__is_active=True).exclude(pk=without.pk)
+    admins = Membership.objects.filter(not_expired(), project=project, is_admin=True, user__is_active=True)
+    others = admins.exclude(pk=without.pk)
     require(
         not without.is_admin or others.exists(),
         "This is the last admin of the project.",

@@ -16,8 +16,10 @@ from django.db import IntegrityError, OperationalError, connection, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
+from accounts.access import not_expired
 from accounts.models import Membership, Project, User
 from annotation.models import Annotator, Assignment, Campaign, ComparisonTask, Place
+from annotation.onboarding import first_columns, may_work
 from core.errors import Conflict, DomainError, require
 from core.jobs import from_now
 from core.transitions import move, try_move
@@ -74,6 +76,8 @@ def next_assignment(annotator: Annotator, campaign: Campaign) -> Assignment | No
     for _ in range(ATTEMPTS):
         with transaction.atomic():
             place = _locked_place(annotator, campaign.pk)
+            if not may_work(place):  # the way in is not behind this person
+                return None
             mine = _resumed(annotator, campaign)
             if mine is not None:
                 return mine
@@ -105,7 +109,8 @@ def _locked_place(annotator: Annotator, campaign_id: int) -> Place:
     places = Place.objects.select_for_update(no_key=True).filter(annotator=annotator, campaign=campaign_id)
     place = places.first()
     if place is None:
-        Place.objects.get_or_create(annotator=annotator, campaign_id=campaign_id)
+        begins = first_columns(Campaign.objects.get(pk=campaign_id), annotator)
+        Place.objects.get_or_create(annotator=annotator, campaign_id=campaign_id, defaults=begins)
         place = places.get()
     return place
 
@@ -285,6 +290,7 @@ def expire_leases() -> int:
     Safe to run anywhere, any number of times and at once. Returns how many seats it freed.
     """
     member = Membership.objects.filter(
+        not_expired(),
         user=OuterRef("annotator__user"),
         project=OuterRef("annotator__project"),
         is_annotator=True,

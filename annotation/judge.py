@@ -30,6 +30,7 @@ from annotation.models import (
     RankedCandidate,
     TaskCandidate,
 )
+from annotation.onboarding import after_submit, after_undo
 from core.errors import Conflict, require
 from core.jobs import from_now
 from core.transitions import move
@@ -87,6 +88,7 @@ def submit_judgement(
             seconds_active=min(max(0.0, seconds_active), MAX_SECONDS),
             source=_source(annotator),
             is_unblinded=is_unblinded(annotator, task),
+            is_probation=_is_on_probation(annotator, task),
             by=annotator.user,
         )
         RankedCandidate.objects.bulk_create(
@@ -179,6 +181,11 @@ def is_unblinded(annotator: Annotator, task: ComparisonTask) -> bool:
     ).exists()
 
 
+def _is_on_probation(annotator: Annotator, task: ComparisonTask) -> bool:
+    places = Place.objects.filter(annotator=annotator, campaign=task.campaign_id)
+    return places.filter(stage=Place.Stage.PROBATION).exists()
+
+
 # ---- parts -----------------------------------------------------------------------------------------------------------
 
 
@@ -262,5 +269,10 @@ def _count(task: ComparisonTask, assignment: Assignment, change: int) -> None:
         move(task, ComparisonTask.Status.COMPLETE)
     elif task.n_submitted < task.seats and task.status == ComparisonTask.Status.COMPLETE:
         move(task, ComparisonTask.Status.OPEN)
-    place = Place.objects.filter(annotator=assignment.annotator_id, campaign=task.campaign_id)
-    place.update(n_submitted=F("n_submitted") + change)
+    places = Place.objects.filter(annotator=assignment.annotator_id, campaign=task.campaign_id)
+    places.update(n_submitted=F("n_submitted") + change)
+    place = places.get()
+    if change > 0:
+        after_submit(place)
+    else:
+        after_undo(place)
