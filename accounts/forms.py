@@ -10,6 +10,7 @@ from accounts.invitations import MAX_DAYS as MAX_INVITATION_DAYS
 from accounts.invitations import MAX_USES
 from accounts.members import LEVEL
 from accounts.models import Membership, Project, Role, User
+from accounts.preferences import FONT_SIZES, LAYOUTS, MAX_REMINDER_MINUTES, TEXT_WIDTHS
 from accounts.tokens import MAX_DAYS as MAX_TOKEN_DAYS
 from accounts.tokens import Scope, scopes_for
 
@@ -102,6 +103,40 @@ class AccountForm(forms.ModelForm[User]):
         fields = ("name", "theme")
         labels = {"name": "Your name", "theme": "Colours"}
         widgets = {"name": forms.TextInput(attrs={"autocomplete": "name"}), "theme": forms.RadioSelect}
+
+
+class PreferencesForm(forms.Form):
+    """How a person works, see ``accounts.preferences``."""
+
+    submit_on_choice = forms.BooleanField(
+        label="Send a judgement with its choice",
+        required=False,
+        help_text="Where nothing else is required. Otherwise Enter sends it.",
+    )
+    layout = forms.ChoiceField(label="Answers", choices=list(LAYOUTS.items()), widget=forms.RadioSelect)
+    font_size = forms.ChoiceField(label="Size of text", choices=list(FONT_SIZES.items()))
+    text_width = forms.ChoiceField(label="Width of text", choices=list(TEXT_WIDTHS.items()))
+    equal_scroll = forms.BooleanField(label="Scroll long answers together", required=False)
+    show_diff = forms.BooleanField(
+        label="Mark the words that differ", required=False, help_text="Where a campaign offers it."
+    )
+    reduced_blur = forms.BooleanField(
+        label="Blur sensitive answers less",
+        required=False,
+        help_text="They stay unreadable until you reveal them, but keep their shape.",
+    )
+    break_reminder_minutes = forms.IntegerField(
+        label="Remind me of a break after",
+        min_value=0,
+        max_value=MAX_REMINDER_MINUTES,
+        help_text="Minutes of work; 0 for never. Nobody but you sees it.",
+    )
+    is_active_time_on = forms.BooleanField(
+        label="Count my active time",
+        required=False,
+        help_text="Time in which a task was in view and you were not idle, in steps of 5 seconds. It is in your statement of "
+        "work, for you and your lead. Switched off, none is stored from now on; what you did is counted all the same.",
+    )
 
 
 class ProjectForm(forms.ModelForm[Project]):

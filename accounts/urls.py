@@ -1,6 +1,6 @@
 from django.urls import path
 
-from accounts import views
+from accounts import preference_views, views
 
 app_name = "accounts"
 
@@ -10,6 +10,8 @@ urlpatterns = [
     path("sign-out/", views.sign_out, name="sign_out"),
     path("join/<str:token>/", views.join, name="join"),
     path("account/", views.account, name="account"),
+    path("account/preferences/", preference_views.work, name="preferences"),
+    path("account/preferences/set/", preference_views.set_some, name="set_preferences"),
     path("account/password/", views.change_password, name="change_password"),
     path("account/set-password/", views.set_password, name="set_password"),
     path("theme/", views.theme, name="theme"),

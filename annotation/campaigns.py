@@ -14,6 +14,7 @@ from django.db.models.functions import Now
 from accounts.audit import record
 from accounts.models import Project, User
 from annotation import pairs
+from annotation.guidelines import first_version
 from annotation.models import Campaign, ComparisonTask, TaskCandidate
 from annotation.pairs import Answer, Pairing
 from annotation.people import n_submitted
@@ -81,6 +82,7 @@ def start_campaign(
         **options,
     )
     campaign.jobs.set(jobs)
+    first_version(campaign, by=by)
     campaign.events.create(before=Campaign.Stage.DRAFT, after=Campaign.Stage.BUILDING, by=by)
     record("campaign.start", user=by, project=project, subject=campaign, detail={"overlap": overlap, **read.stored()})
     enqueue_on_commit(campaign)
