@@ -23,6 +23,7 @@ from annotation.models.desk import (
     QuestionEvent,
     Ruling,
 )
+from annotation.models.imports import ImportStatus, VoteImport, VoteImportEvent
 from annotation.models.judgements import Assignment, AssignmentEvent, Judgement, RankedCandidate, Score
 from annotation.models.people import Annotator, Place, PracticeAnswer, Workday
 
@@ -42,6 +43,7 @@ __all__ = [
     "Flag",
     "FlagEvent",
     "GuidelinesVersion",
+    "ImportStatus",
     "Judgement",
     "Place",
     "PracticeAnswer",
@@ -53,5 +55,7 @@ __all__ = [
     "Score",
     "TaskCandidate",
     "Turn",
+    "VoteImport",
+    "VoteImportEvent",
     "Workday",
 ]

@@ -133,6 +133,7 @@ class ComparisonTask(models.Model):
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.OPEN)
     chosen_why = models.CharField(max_length=60, blank=True)
     probability = models.FloatField(default=1.0)
+    source_id = models.CharField(max_length=100, blank=True, help_text="of an imported task: its id where it came from")
     created_at = models.DateTimeField(auto_now_add=True)
     # Both are the database's own arithmetic, so they cannot fall out of step, and "next" is one walk along one small index:
     # SQLite uses a partial index only where its condition has no parameter, and neither database walks an OR of two columns.

@@ -124,6 +124,7 @@ class Judgement(models.Model):
         default=False, help_text="its author could have seen which model wrote one of the answers"
     )
     is_probation = models.BooleanField(default=False, help_text="given while its author was on probation")
+    source_id = models.CharField(max_length=100, blank=True, help_text="of an imported vote: its id where it came from")
     by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
 
