@@ -15,15 +15,31 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
+from core.reading import (
+    EXCERPT_CHARS,
+    HEAD_BYTES,
+    MAX_LINE_BYTES,
+    UTF8_BOM,
+    BadRow,
+    UnreadableFile,
+    Unusable,
+    check_strings,
+    decoded,
+    excerpt_of,
+    has_byte_order_mark,
+    is_json_object,
+    parse_json,
+    raw_lines,
+    refuse_binary,
+    too_long,
+)
+
 Format = Literal["jsonl", "csv", "parquet", "lines"]
 Split = Literal["", "train", "holdout"]
 Message = dict[str, str]
 
-MAX_LINE_BYTES = 4 << 20  # one line of JSON or text, one cell of CSV, one row of Parquet
 MAX_TEXT_CHARS = 1_000_000  # of one message
 MAX_MESSAGES = 400
-MAX_DEPTH = 40  # of JSON
-MAX_KEYS = 1_000  # of one row, at all depths
 MAX_TAGS, MAX_TAG_CHARS = 50, 100
 MAX_METADATA_BYTES = 256 << 10
 MAX_NOTE_CHARS = 20_000
@@ -33,8 +49,6 @@ MAX_ROW_GROUPS = 100_000
 MAX_FOOTER_BYTES = 32 << 20
 MAX_CHUNK_BYTES = 2 << 30  # of one column of one row group, unpacked
 MAX_PAGE_BYTES = 256 << 20
-HEAD_BYTES = 256 << 10
-EXCERPT_CHARS = 100
 
 PROMPT_COLUMNS = (
     "prompt", "turns", "messages", "conversations", "conversation", "instruction", "question", "query", "text",
@@ -62,41 +76,7 @@ EXTENSIONS: dict[str, Format] = {
     ".pq": "parquet", ".txt": "lines", ".text": "lines",
 }  # fmt: skip
 NAMES = {"jsonl": "JSON Lines", "csv": "CSV", "parquet": "Parquet", "lines": "plain lines"}
-MAGIC: tuple[tuple[bytes, str, str], ...] = (
-    (b"\x1f\x8b", "a gzip archive", "Unpack it and upload the file inside."),
-    (b"PK\x03\x04", "a zip archive or an Excel workbook", "Unpack it, or save the sheet as CSV."),
-    (b"PK\x05\x06", "an empty zip archive", "Upload the file itself."),
-    (b"BZh", "a bzip2 archive", "Unpack it and upload the file inside."),
-    (b"\xfd7zXZ", "an xz archive", "Unpack it and upload the file inside."),
-    (b"\x28\xb5\x2f\xfd", "a zstandard archive", "Unpack it and upload the file inside."),
-    (b"7z\xbc\xaf", "a 7-zip archive", "Unpack it and upload the file inside."),
-    (b"ARROW1", "an Arrow (Feather) file", "Save the table as Parquet."),
-    (b"\x7fELF", "a program", "Upload a JSONL, CSV or Parquet file."),
-    (b"MZ\x90", "a program", "Upload a JSONL, CSV or Parquet file."),
-    (b"%PDF", "a PDF", "Upload a JSONL, CSV or Parquet file."),
-    (b"\x89PNG", "an image", "Upload a JSONL, CSV or Parquet file."),
-    (b"SQLite format 3", "an SQLite database", "Export the table as CSV."),
-    (b"\xff\xfe\x00\x00", "text in UTF-32", "Save it as UTF-8."),
-    (b"\x00\x00\xfe\xff", "text in UTF-32", "Save it as UTF-8."),
-    (b"\xff\xfe", "text in UTF-16", "Save it as UTF-8."),
-    (b"\xfe\xff", "text in UTF-16", "Save it as UTF-8."),
-)
 TOO_LONG = "\ufffe\ufffe"  # stands for a line that was not read; no text holds these two
-UTF8_BOM = b"\xef\xbb\xbf"
-_PICKLE = re.compile(rb"\x80[\x02-\x05][\x95}\](c]")
-_HTML = re.compile(rb"\s*(<!doctype html|<html|<head|<body)", re.IGNORECASE)
-
-
-class UnreadableFile(Exception):
-    """The file as a whole cannot be read; ``how`` says what to do."""
-
-    def __init__(self, sentence: str, how: str = "") -> None:
-        super().__init__(sentence)
-        self.sentence, self.how = sentence, how
-
-
-class Unusable(Exception):
-    """One row cannot be used; the message is its reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +98,6 @@ class PromptRow:
         return next(message["content"] for message in self.messages if message["role"] == "user")
 
 
-@dataclass(frozen=True, slots=True)
-class BadRow:
-    line: int
-    reason: str
-    excerpt: str = ""
-
-
 Row = PromptRow | BadRow
 
 
@@ -141,7 +114,7 @@ def detect_format(path: Path, filename: str = "") -> Format:
     if head.startswith(b"PAR1"):
         found: Format = "parquet"
     else:
-        _refuse_binary(head)
+        refuse_binary(head)
         found = _text_format(head.removeprefix(UTF8_BOM), named, whole=len(head) < HEAD_BYTES)
     if named and found != named:
         raise UnreadableFile(
@@ -157,42 +130,12 @@ def detect_pasted(path: Path) -> Format:
         lines = [line for line in file.read(HEAD_BYTES).split(b"\n")[:20] if line.strip()]
     if not lines:
         raise UnreadableFile("There is nothing to import.", "Paste one prompt on each line.")
-    return "jsonl" if all(_is_json_object(line.strip()) for line in lines) else "lines"
-
-
-def has_byte_order_mark(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(3) == UTF8_BOM
-
-
-def _refuse_binary(head: bytes) -> None:
-    for magic, what, how in MAGIC:
-        if head.startswith(magic):
-            raise UnreadableFile(f"This is {what}.", how)
-    if _PICKLE.match(head):
-        raise UnreadableFile(
-            "This looks like a pickle, which runs code when it is read.", "Upload a JSONL, CSV or Parquet file."
-        )
-    if _HTML.match(head.removeprefix(UTF8_BOM)):
-        raise UnreadableFile("This is a web page (HTML).", "Download the file itself, not the page that shows it.")
-    if head.count(0) > len(head) // 5:
-        raise UnreadableFile("This is a binary file, or text in UTF-16.", "Save it as text in UTF-8.")
-    try:
-        head.decode()
-    except UnicodeDecodeError as problem:
-        if problem.start >= len(head) - 4 and problem.reason == "unexpected end of data":
-            return  # a character cut by the end of the head
-        if b"\n" in head[: problem.start]:
-            return  # the first lines are UTF-8: the others are reported one by one
-        raise UnreadableFile(
-            f"The text is not UTF-8 (byte 0x{head[problem.start]:02x} at position {problem.start + 1}).",
-            "Save it as UTF-8; in a spreadsheet choose “CSV UTF-8”.",
-        ) from None
+    return "jsonl" if all(is_json_object(line.strip()) for line in lines) else "lines"
 
 
 def _text_format(head: bytes, named: Format | None, *, whole: bool) -> Format:
     lines = [line.strip() for line in head.split(b"\n") if line.strip()]
-    objects = [line for line in lines[:20] if _is_json_object(line)]
+    objects = [line for line in lines[:20] if is_json_object(line)]
     if objects:
         return "jsonl"
     if lines[0].startswith(b"{") and (named == "jsonl" or (not whole and len(lines) == 1)):
@@ -210,15 +153,6 @@ def _text_format(head: bytes, named: Format | None, *, whole: bool) -> Format:
     if named in ("csv", "lines"):
         return named
     return "csv" if _csv_header(lines[0]) else "lines"
-
-
-def _is_json_object(line: bytes) -> bool:
-    if not (line.startswith(b"{") and line.endswith(b"}")):
-        return False
-    try:
-        return isinstance(json.loads(line), dict)
-    except (ValueError, RecursionError):
-        return False
 
 
 def _is_json_array(first: bytes, head: bytes, *, whole: bool) -> bool:
@@ -256,54 +190,26 @@ def read_rows(path: Path, file_format: Format) -> Iterator[Row]:
     return _jsonl_rows(path) if file_format == "jsonl" else _line_rows(path)
 
 
-def _raw_lines(file: BinaryIO, *, keep_ends: bool = False) -> Iterator[tuple[int, bytes | None]]:
-    """(number, line); None for a line that is too long, which is never held in memory."""
-    number = 0
-    while raw := file.readline(MAX_LINE_BYTES + 2):
-        number += 1
-        if number == 1:
-            raw = raw.removeprefix(UTF8_BOM)
-        if len(raw) > MAX_LINE_BYTES and not raw.endswith(b"\n"):
-            while (rest := file.readline(1 << 20)) and not rest.endswith(b"\n"):
-                pass
-            yield number, None
-            continue
-        yield number, raw if keep_ends else raw.removesuffix(b"\n").removesuffix(b"\r")
-
-
-def _too_long(line: int) -> BadRow:
-    return BadRow(line, f"The line is longer than {MAX_LINE_BYTES >> 20} MiB.")
-
-
-def _decoded(raw: bytes) -> str:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError as problem:
-        raise Unusable(
-            f"The line is not UTF-8 (byte 0x{raw[problem.start]:02x} at position {problem.start + 1})."
-        ) from None
-
-
 def _line_rows(path: Path) -> Iterator[Row]:
     with path.open("rb") as file:
-        for number, raw in _raw_lines(file):
+        for number, raw in raw_lines(file):
             if raw is None:
-                yield _too_long(number)
+                yield too_long(number)
             elif raw.strip():
                 try:
-                    yield row_of({"prompt": _decoded(raw)}, number)
+                    yield row_of({"prompt": decoded(raw)}, number)
                 except Unusable as reason:
                     yield BadRow(number, str(reason), excerpt_of(raw))
 
 
 def _jsonl_rows(path: Path) -> Iterator[Row]:
     with path.open("rb") as file:
-        for number, raw in _raw_lines(file):
+        for number, raw in raw_lines(file):
             if raw is None:
-                yield _too_long(number)
+                yield too_long(number)
             elif raw.strip():
                 try:
-                    value = parse_json(_decoded(raw))
+                    value = parse_json(decoded(raw))
                     if not isinstance(value, dict):
                         raise Unusable("The line is JSON, but not an object with named columns.")
                     yield row_of(value, number)
@@ -314,7 +220,7 @@ def _jsonl_rows(path: Path) -> Iterator[Row]:
 def _csv_lines(file: BinaryIO) -> Iterator[str]:
     # Bytes that are not UTF-8 travel as lone surrogates to the row that holds them, and are reported there.
     # Line ends are kept: inside quotation marks they are the text's own.
-    for _, raw in _raw_lines(file, keep_ends=True):
+    for _, raw in raw_lines(file, keep_ends=True):
         yield TOO_LONG + "\n" if raw is None else raw.decode(errors="surrogateescape")
 
 
@@ -500,7 +406,12 @@ def row_of(row: Mapping[str, Any], line: int) -> PromptRow:
     The first column of ``PROMPT_COLUMNS`` that holds something is the prompt: text, a list of messages, or (``turns``)
     the user's turns, of which all but the first are still to come. Columns that nothing here knows become metadata.
     """
-    _check_strings(row)
+    check_strings(row)
+    return prompt_from(row, line)
+
+
+def prompt_from(row: Mapping[str, Any], line: int) -> PromptRow:
+    """As ``row_of``, of a row whose texts are known to be storable."""
     columns = {_named(name): value for name, value in row.items()}
     if len(columns) != len(row):
         raise Unusable("Two columns have the same name but for case or spaces.")
@@ -656,91 +567,7 @@ def _words(value: Any, name: str) -> str:
     return words
 
 
-def _check_strings(value: Any) -> None:
-    """Raise for what a database cannot keep byte for byte (NUL, lone surrogates) and for absurd nesting or size."""
-    n_keys, stack = 0, [(value, 1)]
-    while stack:
-        part, depth = stack.pop()
-        if isinstance(part, str):
-            if "\x00" in part:
-                raise Unusable("The text holds a NUL character.")
-            if not part.isascii():
-                try:
-                    part.encode()
-                except UnicodeEncodeError:
-                    raise Unusable("The text holds half of a character (a lone surrogate).") from None
-        elif isinstance(part, (dict, list)):
-            if depth > MAX_DEPTH:
-                raise Unusable(f"The row is nested more than {MAX_DEPTH} levels deep.")
-            if isinstance(part, dict):
-                n_keys += len(part)
-                if n_keys > MAX_KEYS:
-                    raise Unusable(f"The row has more than {MAX_KEYS:,} keys.")
-                stack.extend((key, depth) for key in part)
-                stack.extend((inner, depth + 1) for inner in part.values())
-            else:
-                stack.extend((inner, depth + 1) for inner in part)
-
-
-# ---- JSON without its traps ------------------------------------------------------------------------------------------
-
-
-def parse_json(text: str) -> Any:
-    """A JSON value; Unusable for duplicate keys, NaN, infinity, numbers that no database holds and absurd nesting."""
-    if text.count("[") + text.count("{") > MAX_DEPTH and _depth(text) > MAX_DEPTH:
-        raise Unusable(f"The row is nested more than {MAX_DEPTH} levels deep.")
-    try:
-        return _DECODER.decode(text)
-    except json.JSONDecodeError as problem:
-        raise Unusable(f"The line is not JSON: {problem.msg} at position {problem.pos + 1}.") from None
-    except RecursionError:
-        raise Unusable("The row is nested too deeply.") from None
-
-
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise Unusable(f"The key “{twice[:60]}” is there twice.")
-    return value
-
-
-def _integer(digits: str) -> int:
-    if len(digits) > 19 or abs(int(digits)) >= 2**63:
-        raise Unusable(f"A number is too large ({digits[:20]}…); write it as text.")
-    return int(digits)
-
-
-def _float(digits: str) -> float:
-    number = float(digits)
-    if not math.isfinite(number):
-        raise Unusable(f"A number is too large ({digits[:20]}).")
-    return number
-
-
-def _no_constant(name: str) -> Any:
-    raise Unusable(f"{name} is not JSON.")
-
-
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_pairs, parse_int=_integer, parse_float=_float, parse_constant=_no_constant, strict=True
-)
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
-
-
-def _depth(text: str) -> int:
-    depth = deepest = 0
-    for sign in re.findall(r"[\[\]{}]", _STRING.sub("", text)):
-        depth += 1 if sign in "[{" else -1
-        deepest = max(deepest, depth)
-        if deepest > MAX_DEPTH:
-            break
-    return deepest
-
-
-def excerpt_of(raw: bytes | str) -> str:
-    """The beginning of a row, safe to show and to store."""
-    text = raw[: 4 * EXCERPT_CHARS].decode(errors="replace") if isinstance(raw, bytes) else raw[: 4 * EXCERPT_CHARS]
-    shown = "".join(char if char.isprintable() else " " for char in text.encode(errors="replace").decode())
-    return shown[:EXCERPT_CHARS] + ("…" if len(shown) > EXCERPT_CHARS else "")
+__all__ = [
+    "EXCERPT_CHARS", "MAX_LINE_BYTES", "NAMES", "BadRow", "Format", "Message", "PromptRow", "Row", "Split", "UnreadableFile",
+    "Unusable", "detect_format", "detect_pasted", "excerpt_of", "has_byte_order_mark", "prompt_from", "read_rows", "row_of",
+]  # fmt: skip

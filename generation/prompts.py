@@ -5,18 +5,14 @@ transaction that ends the job. Files are read by ``prompt_readers``.
 """
 
 import csv
-import hashlib
 import logging
 import shutil
-import sqlite3
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 from django.db import IntegrityError, transaction
 from django.db.models import F, Max
@@ -26,9 +22,22 @@ from django.db.models.functions import Now
 from accounts.audit import record
 from accounts.models import Project, User
 from core.errors import Conflict, DomainError, require
-from core.ids import content_sha256, group_sha256, new_key, seed_from, split_for
-from core.jobs import JobStatus, beat, cancelled, claim, enqueue_on_commit, fail, finish, request_cancel, requeue
+from core.ids import new_key, seed_from
+from core.jobs import (
+    JobStatus,
+    Stopped,
+    beat,
+    cancelled,
+    claim,
+    enqueue_on_commit,
+    fail,
+    finish,
+    request_cancel,
+    requeue,
+)
 from core.storage import home
+from core.uploads import inert, keep_upload, plain_name
+from generation.groups import Groups, Placed
 from generation.models import Prompt, PromptImport, PromptSet
 from generation.prompt_readers import (
     BadRow,
@@ -47,17 +56,6 @@ logger = logging.getLogger(__name__)
 LEASE_SECONDS = 60.0
 CHUNK_ROWS = 500  # of one transaction: others write in between
 SHOWN_BAD_ROWS = 1000
-COPY_BYTES = 1 << 20
-
-Split = Literal["train", "holdout"]
-
-
-class Stopped(Exception):
-    """The lease was lost or a cancel was asked."""
-
-    def __init__(self, *, is_ours: bool) -> None:
-        super().__init__()
-        self.is_ours = is_ours
 
 
 # ---- starting --------------------------------------------------------------------------------------------------------
@@ -88,14 +86,14 @@ def start_import(
     if key and (twin := PromptImport.objects.filter(set__project=project, key=key).first()):
         return twin
     sweep_uploads()
-    stored, sha256 = _keep(upload)
+    stored, sha256 = keep_upload(upload, "prompts")
     try:
         return _queue(
             project=project,
             stored=stored,
             sha256=sha256,
             file_format=_recognise(stored, filename, is_pasted=is_pasted),
-            filename=Path(filename.replace("\\", "/").replace("\x00", "")).name[:200],
+            filename=plain_name(filename),
             prompt_set=prompt_set,
             about={"name": name.strip(), "source": source, "licence": licence, "is_holdout_only": is_holdout_only},
             skip_bad_rows=skip_bad_rows,
@@ -188,28 +186,6 @@ def import_now(
     return job.set
 
 
-def _keep(upload: BinaryIO | Path) -> tuple[Path, str]:
-    """Copy the upload to a name of our own, whatever it was called; the copy and its hash."""
-    folder = home() / "uploads"
-    stored = folder / f"prompts-{new_key()}"
-    digest = hashlib.sha256()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        opened: AbstractContextManager[BinaryIO] = (
-            upload.open("rb") if isinstance(upload, Path) else nullcontext(upload)
-        )
-        with opened as source, stored.open("xb") as sink:
-            while chunk := source.read(COPY_BYTES):
-                digest.update(chunk)
-                sink.write(chunk)
-    except OSError as problem:
-        stored.unlink(missing_ok=True)
-        raise DomainError(
-            f"The file could not be stored: {problem.strerror}.", how="Free some disk space and try again."
-        ) from problem
-    return stored, digest.hexdigest()
-
-
 def sweep_uploads(older_than_seconds: float = 2 * 24 * 3600) -> int:
     """Remove what killed processes left in the uploads directory: files of no import, scratch of no worker. How many."""
     n_removed, oldest = 0, time.time() - older_than_seconds
@@ -270,16 +246,6 @@ def run_import(import_id: int) -> None:
 
 
 @dataclass
-class _Placed:
-    """A row with what identifies it."""
-
-    row: PromptRow
-    content: str
-    group: str
-    split: Split
-
-
-@dataclass
 class _Worker:
     """One attempt at an import. Reads the file twice: to check it, and to store it."""
 
@@ -291,7 +257,7 @@ class _Worker:
     def run(self) -> None:
         path = stored_path(self.job)
         require(path.exists(), "The uploaded file is gone.", how="Upload it again.")
-        with _Groups(self.job) as groups:
+        with Groups(self.job.set.project_id, is_holdout_only=self.job.set.is_holdout_only) as groups:
             if self.job.checked_at is None:
                 self._begin()
                 self._check(path, groups)
@@ -318,7 +284,7 @@ class _Worker:
         self._update(step=0, total_steps=None, n_rows=0, n_added=0, n_duplicates=0, n_bad=0, bad_rows=[], notes=notes)
         self.job.step = 0
 
-    def _check(self, path: Path, groups: "_Groups") -> None:
+    def _check(self, path: Path, groups: Groups) -> None:
         """Read every row; stop if one is bad and none may be skipped."""
         n_rows = 0
         report = report_path(self.job)
@@ -346,11 +312,11 @@ class _Worker:
 
     def _note_bad(self, row: BadRow, writer: Any) -> None:
         self.n_bad += 1
-        writer.writerow([row.line, row.reason, _inert(row.excerpt)])
+        writer.writerow([row.line, row.reason, inert(row.excerpt)])
         if len(self.shown) < SHOWN_BAD_ROWS:
             self.shown.append({"line": row.line, "reason": row.reason, "excerpt": row.excerpt})
 
-    def _store(self, path: Path, groups: "_Groups") -> None:
+    def _store(self, path: Path, groups: Groups) -> None:
         """Insert the rows that are not stored yet: each chunk and its progress in one transaction."""
         done = self.job.step
         rows = islice(self._rows(path), done, None)
@@ -370,7 +336,7 @@ class _Worker:
             last += len(fresh)
         self._end()
 
-    def _without_duplicates(self, placed: Sequence[_Placed]) -> list[_Placed]:
+    def _without_duplicates(self, placed: Sequence[Placed]) -> list[Placed]:
         there = set(
             Prompt.objects.filter(set=self.job.set, content_sha256__in={place.content for place in placed}).values_list(
                 "content_sha256", flat=True
@@ -383,7 +349,7 @@ class _Worker:
                 fresh.append(place)
         return fresh
 
-    def _prompt(self, place: _Placed, number: int) -> Prompt:
+    def _prompt(self, place: Placed, number: int) -> Prompt:
         row = place.row
         return Prompt(
             set_id=self.job.set_id,
@@ -438,102 +404,6 @@ def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
     iterator = iter(rows)
     while chunk := list(islice(iterator, CHUNK_ROWS)):
         yield chunk
-
-
-def _inert(text: str) -> str:
-    """Keep a spreadsheet from taking a cell of the report for a formula."""
-    return f"'{text}" if text[:1] in tuple("=+-@\t\r＝＋－＠") else text
-
-
-# ---- groups and splits -----------------------------------------------------------------------------------------------
-
-
-class _Groups:
-    """Which side of the border a group lies on: as a row says, else as the project has it, else by its hash.
-
-    The groups whose side the file names are kept in a scratch file, so that memory stays flat over a million rows.
-    """
-
-    def __init__(self, job: PromptImport) -> None:
-        self.job = job
-
-    def __enter__(self) -> "_Groups":
-        self.folder = tempfile.mkdtemp(prefix="groups-", dir=home() / "uploads")
-        self.scratch = sqlite3.connect(Path(self.folder) / "groups.sqlite3", isolation_level=None)
-        self.scratch.execute("PRAGMA journal_mode=OFF")
-        self.scratch.execute("PRAGMA synchronous=OFF")
-        self.scratch.execute("CREATE TABLE named (hash BLOB PRIMARY KEY, split TEXT, line INTEGER) WITHOUT ROWID")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.scratch.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def learn(self, rows: Iterable[PromptRow]) -> None:
-        """Note the side of every group that a row names one for; the first row decides."""
-        named = [(bytes.fromhex(_group(row)), row.split, row.line) for row in rows if row.split]
-        if named:
-            self.scratch.execute("BEGIN")
-            self.scratch.executemany("INSERT OR IGNORE INTO named VALUES (?, ?, ?)", named)
-            self.scratch.execute("COMMIT")
-
-    def _named(self, groups: Iterable[str]) -> dict[str, tuple[Split, int]]:
-        keys = [bytes.fromhex(group) for group in groups]
-        marks = ",".join("?" * len(keys))
-        found = self.scratch.execute(f"SELECT hash, split, line FROM named WHERE hash IN ({marks})", keys)
-        return {key.hex(): (split, line) for key, split, line in found}
-
-    def _in_project(self, groups: Iterable[str]) -> dict[str, tuple[Split, str]]:
-        """Where the project has a group already, in this set or another; (split, name of the set)."""
-        there = Prompt.objects.filter(set__project_id=self.job.set.project_id, group_sha256__in=list(groups)).ready()
-        return {group: (split, name) for group, split, name in there.values_list("group_sha256", "split", "set__name")}  # type: ignore[misc]
-
-    def conflicts(self, rows: Sequence[PromptRow]) -> list[BadRow]:
-        """Rows that would put one group on both sides of the border between training and holdout."""
-        self.learn(rows)
-        by_row = [(row, _group(row)) for row in rows]
-        groups = {group for _, group in by_row}
-        named, there = self._named(groups), self._in_project(groups)
-        bad = []
-        for row, group in by_row:
-            reason = self._conflict(row, named.get(group), there.get(group))
-            if reason:
-                bad.append(BadRow(row.line, reason, row.first_user_turn[:100]))
-        return bad
-
-    def _conflict(self, row: PromptRow, named: tuple[Split, int] | None, there: tuple[Split, str] | None) -> str:
-        holdout_only = self.job.set.is_holdout_only
-        if holdout_only and row.split == "train":
-            return "The row says train, but this set is for holdout only."
-        if row.split and named and named[0] != row.split:
-            return f"The same group is in {named[0]} in line {named[1]}, here in {row.split}."
-        wanted = row.split or (named[0] if named else "holdout" if holdout_only else "")
-        if there and wanted and there[0] != wanted:
-            return f"The same group is in {there[0]} in the prompt set “{there[1]}”, here in {wanted}."
-        return ""
-
-    def place(self, rows: Sequence[PromptRow]) -> list[_Placed]:
-        """Give each row its hashes and its split."""
-        by_row = [(row, _group(row)) for row in rows]
-        groups = {group for _, group in by_row}
-        named, there = self._named(groups), self._in_project(groups)
-        placed = []
-        for row, group in by_row:
-            split: Split
-            if self.job.set.is_holdout_only:
-                split = "holdout"
-            elif group in named:
-                split = named[group][0]
-            elif group in there:
-                split = there[group][0]
-            else:
-                split = split_for(group)
-            placed.append(_Placed(row, content_sha256(row.messages), group, split))
-        return placed
-
-
-def _group(row: PromptRow) -> str:
-    return group_sha256(row.group or row.first_user_turn)
 
 
 # ---- what people do with imports and sets ----------------------------------------------------------------------------

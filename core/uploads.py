@@ -1,0 +1,47 @@
+"""Files that people send: kept under names of our own below ``WHETSTONE_HOME/uploads``, whatever they were called."""
+
+import hashlib
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import BinaryIO
+
+from core.errors import DomainError
+from core.ids import new_key
+from core.storage import home
+
+COPY_BYTES = 1 << 20
+
+
+def uploads() -> Path:
+    return home() / "uploads"
+
+
+def keep_upload(upload: BinaryIO | Path, kind: str) -> tuple[Path, str]:
+    """Copy the upload to ``kind``-key; the copy and its hash. Raises DomainError when the disk is full, and leaves nothing."""
+    stored = uploads() / f"{kind}-{new_key()}"
+    digest = hashlib.sha256()
+    try:
+        stored.parent.mkdir(parents=True, exist_ok=True)
+        opened: AbstractContextManager[BinaryIO] = (
+            upload.open("rb") if isinstance(upload, Path) else nullcontext(upload)
+        )
+        with opened as source, stored.open("xb") as sink:
+            while chunk := source.read(COPY_BYTES):
+                digest.update(chunk)
+                sink.write(chunk)
+    except OSError as problem:
+        stored.unlink(missing_ok=True)
+        raise DomainError(
+            f"The file could not be stored: {problem.strerror}.", how="Free some disk space and try again."
+        ) from problem
+    return stored, digest.hexdigest()
+
+
+def plain_name(filename: str) -> str:
+    """What an upload was called, without a path: for showing, never for opening."""
+    return Path(filename.replace("\\", "/").replace("\x00", "")).name[:200]
+
+
+def inert(text: str) -> str:
+    """Keep a spreadsheet from taking a cell of a report for a formula."""
+    return f"'{text}" if text[:1] in tuple("=+-@\t\r＝＋－＠") else text

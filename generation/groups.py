@@ -1,0 +1,121 @@
+"""Which side of the border between training and holdout a prompt lies on, in files of any size."""
+
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from core.ids import content_sha256, group_sha256, split_for
+from core.reading import BadRow
+from core.storage import home
+from generation.models import Prompt
+from generation.prompt_readers import PromptRow
+
+Split = Literal["train", "holdout"]
+
+
+@dataclass
+class Placed:
+    """A row with what identifies it."""
+
+    row: PromptRow
+    content: str
+    group: str
+    split: Split
+
+
+class Groups:
+    """Which side of the border a group lies on: as a row says, else as the project has it, else by its hash.
+
+    The groups whose side the file names are kept in a scratch file, so that memory stays flat over a million rows.
+    """
+
+    def __init__(self, project_id: int, *, is_holdout_only: bool = False, file: Path | None = None) -> None:
+        """``file`` is a scratch file of the caller's, which it removes; without one it lasts as long as this object."""
+        self.project_id, self.is_holdout_only, self.file = project_id, is_holdout_only, file
+        self.folder = ""
+
+    def __enter__(self) -> "Groups":
+        if self.file is None:
+            self.folder = tempfile.mkdtemp(prefix="groups-", dir=home() / "uploads")
+        self.scratch = sqlite3.connect(self.file or Path(self.folder) / "groups.sqlite3", isolation_level=None)
+        self.scratch.execute("PRAGMA journal_mode=OFF")
+        self.scratch.execute("PRAGMA synchronous=OFF")
+        self.scratch.execute(
+            "CREATE TABLE IF NOT EXISTS named (hash BLOB PRIMARY KEY, split TEXT, line INTEGER) WITHOUT ROWID"
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.scratch.close()
+        if self.folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def learn(self, rows: Iterable[PromptRow]) -> None:
+        """Note the side of every group that a row names one for; the first row decides."""
+        named = [(bytes.fromhex(group_of(row)), row.split, row.line) for row in rows if row.split]
+        if named:
+            self.scratch.execute("BEGIN")
+            self.scratch.executemany("INSERT OR IGNORE INTO named VALUES (?, ?, ?)", named)
+            self.scratch.execute("COMMIT")
+
+    def _named(self, groups: Iterable[str]) -> dict[str, tuple[Split, int]]:
+        keys = [bytes.fromhex(group) for group in groups]
+        marks = ",".join("?" * len(keys))
+        found = self.scratch.execute(f"SELECT hash, split, line FROM named WHERE hash IN ({marks})", keys)
+        return {key.hex(): (split, line) for key, split, line in found}
+
+    def _in_project(self, groups: Iterable[str]) -> dict[str, tuple[Split, str]]:
+        """Where the project has a group already, in this set or another; (split, name of the set)."""
+        there = Prompt.objects.filter(set__project_id=self.project_id, group_sha256__in=list(groups)).ready()
+        return {group: (split, name) for group, split, name in there.values_list("group_sha256", "split", "set__name")}  # type: ignore[misc]
+
+    def conflicts(self, rows: Sequence[PromptRow]) -> list[BadRow]:
+        """Rows that would put one group on both sides of the border between training and holdout."""
+        self.learn(rows)
+        by_row = [(row, group_of(row)) for row in rows]
+        groups = {group for _, group in by_row}
+        named, there = self._named(groups), self._in_project(groups)
+        bad = []
+        for row, group in by_row:
+            reason = self._conflict(row, named.get(group), there.get(group))
+            if reason:
+                bad.append(BadRow(row.line, reason, row.first_user_turn[:100]))
+        return bad
+
+    def _conflict(self, row: PromptRow, named: tuple[Split, int] | None, there: tuple[Split, str] | None) -> str:
+        holdout_only = self.is_holdout_only
+        if holdout_only and row.split == "train":
+            return "The row says train, but this set is for holdout only."
+        if row.split and named and named[0] != row.split:
+            return f"The same group is in {named[0]} in line {named[1]}, here in {row.split}."
+        wanted = row.split or (named[0] if named else "holdout" if holdout_only else "")
+        if there and wanted and there[0] != wanted:
+            return f"The same group is in {there[0]} in the prompt set “{there[1]}”, here in {wanted}."
+        return ""
+
+    def place(self, rows: Sequence[PromptRow]) -> list[Placed]:
+        """Give each row its hashes and its split."""
+        by_row = [(row, group_of(row)) for row in rows]
+        groups = {group for _, group in by_row}
+        named, there = self._named(groups), self._in_project(groups)
+        placed = []
+        for row, group in by_row:
+            split: Split
+            if self.is_holdout_only:
+                split = "holdout"
+            elif group in named:
+                split = named[group][0]
+            elif group in there:
+                split = there[group][0]
+            else:
+                split = split_for(group)
+            placed.append(Placed(row, content_sha256(row.messages), group, split))
+        return placed
+
+
+def group_of(row: PromptRow) -> str:
+    return group_sha256(row.group or row.first_user_turn)
