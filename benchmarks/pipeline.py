@@ -1,6 +1,6 @@
 """What a generation job costs: tokens a second through the app against the same requests sent straight to the same vLLM.
 
-    python -m benchmarks.pipeline                    # starter model, a vLLM of its own, about ten minutes
+    python -m benchmarks.pipeline                    # starter model, a vLLM of its own, about a quarter of an hour
     python -m benchmarks.pipeline --pairs 3 --answers 400
 
 Both sides use the same client, prompts, seeds-per-answer, sampling and number of requests at a time. The bare side throws
@@ -192,7 +192,7 @@ def summary(values: list[float], digits: int = 1) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=5, help="measurements of each side")
-    parser.add_argument("--answers", type=int, default=2000, help="answers of each measurement")
+    parser.add_argument("--answers", type=int, default=3600, help="answers of each measurement")
     parser.add_argument("--max-tokens", type=int, default=96)
     parser.add_argument("--concurrency", type=int, nargs="+", default=list(CONCURRENCY))
     options = parser.parse_args()

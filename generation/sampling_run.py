@@ -5,6 +5,7 @@ that a worker whose lease was lost can write nothing more. Nothing per answer to
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
@@ -387,8 +388,8 @@ class Run:
                     await self.db(self.ledger.check_arms)
                 last = now
                 await self.flush()
-            # Not wait_for: a timer is cheaper, and a quarter of a second at the end hurts nobody.
-            await asyncio.sleep(FLUSH_SECONDS if not self.is_done.is_set() else 0)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.is_done.wait(), FLUSH_SECONDS)
 
     async def flush(self) -> None:
         outcomes, self.outcomes = self.outcomes, []

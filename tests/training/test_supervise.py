@@ -32,6 +32,7 @@ pytestmark = [pytest.mark.training, pytest.mark.django_db(transaction=True)]
 PATIENCE_SECONDS = 600
 SETTINGS = {"epochs": 2, "batch_size": 4, "save_every": 3, "evaluate_every": 5, "n_samples": 1, "sample_tokens": 4}
 # Seven batches an epoch; long enough to be interrupted at a chosen step.
+LONG = SETTINGS | {"epochs": 12}  # where this process must act before the trainer ends, however busy the machine is
 
 
 @pytest.fixture(scope="module")
@@ -256,7 +257,7 @@ def test_a_killed_worker_takes_its_trainer_with_it_and_the_run_goes_on(base_dir:
 def test_a_cancelled_run_keeps_its_checkpoint_and_goes_on_when_asked(
     base_dir: Path, in_thread: Callable[[TrainingRun], threading.Thread]
 ) -> None:
-    run = make_run(base_dir)
+    run = make_run(base_dir, overrides=LONG)
     thread = in_thread(run)
     wait_until(lambda: again(run).step >= 4, "step 4")
     cancel_run(again(run))
@@ -297,7 +298,7 @@ def test_a_loss_that_is_no_number_fails_the_run_and_makes_no_model(base_dir: Pat
 def test_a_supervisor_that_lost_its_lease_kills_its_trainer(
     base_dir: Path, in_thread: Callable[[TrainingRun], threading.Thread]
 ) -> None:
-    run = make_run(base_dir)
+    run = make_run(base_dir, overrides=LONG)
     thread = in_thread(run)
     wait_until(lambda: again(run).step >= 2, "step 2")
     pid = trainer_pid(run)
