@@ -32,6 +32,7 @@ ATTEMPTS = 5
 SWEEP = 1000
 MAX_REASON = 200
 HOLDING = (Assignment.Status.OPEN, Assignment.Status.PARKED, Assignment.Status.SUBMITTED)
+IN_HAND = (Assignment.Status.OPEN, Assignment.Status.PARKED)
 _shuffle = random.SystemRandom().shuffle
 
 
@@ -297,9 +298,12 @@ def expire_leases() -> int:
         user__is_active=True,
     )
     gone = Q(annotator__user__isnull=False) & ~Exists(member)
-    held = Assignment.objects.filter(status=Assignment.Status.OPEN)
+    held = Assignment.objects.filter(status__in=IN_HAND)
     n_freed = 0
-    for pk, task_id in held.filter(leased_until__lt=Now()).values_list("pk", "task_id")[:SWEEP]:
+    # A parked task has no lease: it stays its holder's until they may judge no more.
+    for pk, task_id in held.filter(leased_until__lt=Now(), status=Assignment.Status.OPEN).values_list("pk", "task_id")[
+        :SWEEP
+    ]:
         n_freed += _expire(pk, task_id, Assignment.Status.EXPIRED, Q(leased_until__lt=Now()), "its lease ran out")
     for pk, task_id in held.filter(gone).values_list("pk", "task_id")[:SWEEP]:
         n_freed += _expire(pk, task_id, Assignment.Status.RELEASED, Q(), "its holder may judge here no more")
@@ -308,9 +312,9 @@ def expire_leases() -> int:
 
 def release_leases_of(project: Project, user: User) -> None:
     """Free the seats that someone holds who leaves the project or stops annotating in it (called in that transaction)."""
-    held = Assignment.objects.filter(
-        annotator__project=project, annotator__user=user, status=Assignment.Status.OPEN
-    ).values_list("pk", "task_id")
+    held = Assignment.objects.filter(annotator__project=project, annotator__user=user, status__in=IN_HAND).values_list(
+        "pk", "task_id"
+    )
     for pk, task_id in held:
         _expire(pk, task_id, Assignment.Status.RELEASED, Q(), "its holder left")
 
@@ -321,7 +325,8 @@ def _expire(pk: int, task_id: int, to: Assignment.Status, where: Q, note: str) -
     if task is None:  # somebody is just working on it; the next sweep comes in seconds
         return False
     assignment = Assignment.objects.get(pk=pk)
-    freed = try_move(assignment, to, only_from=Assignment.Status.OPEN, where=where, note=note, finished_at=Now())
+    in_hand = Q(status__in=IN_HAND)  # never what was submitted
+    freed = try_move(assignment, to, where=where & in_hand, note=note, finished_at=Now())
     if freed and assignment.seat is not None:
         free_seat(task)
     return freed

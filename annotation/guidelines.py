@@ -12,6 +12,7 @@ from django.db import transaction
 from accounts.audit import record
 from accounts.models import User
 from annotation.models import Annotator, Campaign, GuidelinesVersion, Place
+from annotation.onboarding import first_columns
 from core.errors import Conflict, require
 
 MAX_CHARS = 60_000  # as many as the renderer shows as Markdown
@@ -81,7 +82,8 @@ def confirm(annotator: Annotator, campaign: Campaign, number: int) -> Place:
         raise Conflict(
             f"Version {in_force} of the guidelines is in force now.", how="Read what has changed, then confirm it."
         )
-    place, _ = Place.objects.get_or_create(annotator=annotator, campaign=campaign)
+    begins = first_columns(campaign, annotator)
+    place, _ = Place.objects.get_or_create(annotator=annotator, campaign=campaign, defaults=begins)
     # Never back: the page of an older version may still be open in another tab.
     Place.objects.filter(pk=place.pk, guidelines_version__lt=number).update(guidelines_version=number)
     place.refresh_from_db(fields=["guidelines_version"])

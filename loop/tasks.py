@@ -7,13 +7,21 @@ from celery import shared_task
 
 from annotation.assign import expire_leases
 from annotation.campaigns import close_due
+from annotation.questions import withdraw_orphans
 from core.jobs import reap
 from generation.deploy import tend_deployments
 from loop.rounds import advance_rounds
 
 logger = logging.getLogger(__name__)
 
-CHORES: tuple[Callable[[], object], ...] = (reap, expire_leases, close_due, tend_deployments, advance_rounds)
+CHORES: tuple[Callable[[], object], ...] = (
+    reap,
+    expire_leases,
+    withdraw_orphans,
+    close_due,
+    tend_deployments,
+    advance_rounds,
+)
 
 
 @shared_task(name="loop.tasks.tick", ignore_result=True)

@@ -5,7 +5,7 @@ from django.db.models import Count, F, Q
 from annotation.models import Assignment, Campaign, ComparisonTask, Judgement, Place
 
 WORK = Assignment.Purpose.WORK
-HOLDING = Q(assignments__status__in=["open", "submitted"], assignments__purpose=WORK)
+HOLDING = Q(assignments__status__in=["open", "parked", "submitted"], assignments__purpose=WORK)
 
 
 def violations(campaign: Campaign) -> list[str]:
@@ -25,7 +25,7 @@ def violations(campaign: Campaign) -> list[str]:
             found.append(f"task {task.pk} counts {task.n_submitted} judgements, has {task.judged}")
         if task.status != "retired" and (task.status == "complete") != (task.judged >= task.seats):
             found.append(f"task {task.pk} is {task.status} with {task.judged} of {task.seats}")
-    twice = Assignment.objects.filter(task__campaign=campaign, status__in=["open", "submitted"], purpose=WORK)
+    twice = Assignment.objects.filter(task__campaign=campaign, status__in=["open", "parked", "submitted"], purpose=WORK)
     for row in twice.values("task", "annotator").annotate(n=Count("pk")).filter(n__gt=1):
         found.append(f"task {row['task']} is held {row['n']} times by one person")
     for shared in twice.values("task", "seat").annotate(n=Count("pk")).filter(n__gt=1):
