@@ -6,7 +6,7 @@ from django import forms
 from django.utils import timezone
 
 from accounts.models import Project
-from annotation.campaigns import MAX_LEASE_MINUTES, MAX_OVERLAP
+from annotation.campaign_options import MAX_LEASE_MINUTES, MAX_OVERLAP
 from annotation.models import Campaign
 from core.jobs import TERMINAL
 from generation.models import GenerationJob, ModelVersion

@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from annotation.campaigns import build_tasks
+from annotation.building import build_tasks
 from annotation.models import Campaign
 
 

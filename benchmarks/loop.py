@@ -27,13 +27,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from annotation.winrate import rate, tally
 from benchmarks import report
 from core.ids import seed_from
 from generation.engines.base import SampleRequest, Sampling
 from generation.engines.vllm import Vllm, VllmOptions, VllmServer
 from starter import judge, world
 from training.specs import derive
-from training.winrate import rate, tally
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = ROOT / "starter" / "model"

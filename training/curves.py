@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from annotation.winrate import ENOUGH_PROMPTS
 from training.models import MetricPoint, TrainingRun
 from training.specs import METRICS
-from training.winrate import ENOUGH_PROMPTS
 
 MAX_POINTS = 400
 TABLE_ROWS = 12

@@ -27,6 +27,7 @@ from accounts.audit import record
 from accounts.models import Project, User
 from annotation.judge import live_judgements
 from annotation.models import Annotator, Campaign, Judgement, RankedCandidate
+from annotation.winrate import ENOUGH_PROMPTS, Tally, rate, tally, verdict
 from core import jobs
 from core.errors import Conflict, DomainError, require
 from core.ids import KEY_ALPHABET, KEY_LENGTH, canonical_json, new_key, seed_from, sha256_hex
@@ -46,7 +47,6 @@ from training.models import Evaluation, Snapshot
 from training.snapshots import build, directory_of, recorded_members
 from training.specs import Spec
 from training.supervise import environment_for
-from training.winrate import ENOUGH_PROMPTS, Tally, rate, tally, verdict
 
 logger = logging.getLogger(__name__)
 
@@ -315,14 +315,15 @@ def _by_people(evaluation: Evaluation, keeper: Keeper) -> dict[str, Any]:
     rows = RankedCandidate.objects.filter(judgement__in=found).order_by("judgement_id")
     marks: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
     prompt_of: dict[int, int] = {}
-    for judgement, rank, version, prompt, annotator in rows.values_list(
+    for judgement, rank, version, prompt, annotator, is_flipped in rows.values_list(
         "judgement_id",
         "rank",
         "candidate__arm__model_version_id",
         "candidate__prompt_id",
         "judgement__assignment__annotator_id",
+        "judgement__assignment__task__campaign__chosen_is_worse",
     ):
-        marks[judgement][version].append(rank)
+        marks[judgement][version].append(-rank if is_flipped else rank)
         prompt_of[judgement] = prompt
         annotators.add(annotator)
     wins = ties = losses = 0

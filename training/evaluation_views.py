@@ -13,6 +13,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from accounts.access import person, project_view
 from accounts.models import Project, Role, User
+from annotation.winrate import ENOUGH_PROMPTS
 from core.errors import DomainError
 from core.htmx import render_page, see_other
 from generation.models import Candidate
@@ -21,7 +22,6 @@ from training import evaluate
 from training.dataset_views import PAGE_SIZE
 from training.forms import EvaluationForm, default_base
 from training.models import Evaluation, TrainingRun
-from training.winrate import ENOUGH_PROMPTS
 
 Judge = Evaluation.Judge
 HELP: Mapping[str, str] = {

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from accounts.audit import record
 from accounts.models import Project, User
+from annotation.building import REGRESSION
 from annotation.models import Annotator, Assignment, Campaign, ComparisonTask, Judgement, RankedCandidate
 from core import jobs
 from core.errors import Conflict, DomainError, require
@@ -64,6 +65,7 @@ REASONS: Mapping[str, tuple[str, str]] = {
     "voided": ("judgements", "set aside by a reviewer"),
     "other_purpose": ("judgements", "practice, repeats and reviews"),
     "retired": ("judgements", "their task was taken out of the campaign"),
+    "regression": ("judgements", "new against old: they measure a model, and are neither trained on nor tested with"),
 }
 
 
@@ -158,6 +160,7 @@ def read_judgements(project: Project, campaigns: Sequence[Campaign], selection: 
             "assignment__annotator_id",
             "assignment__annotator__kind",
             "assignment__task__status",
+            "assignment__task__chosen_why",
             f"{prompt}__content_sha256",
             "group_is_held_out",
             "prompt_is_held_out",
@@ -165,10 +168,10 @@ def read_judgements(project: Project, campaigns: Sequence[Campaign], selection: 
     )
     reading = Reading()
     tests: set[str] = set()
-    for pk, verdict, source, unblinded, status, purpose, annotator, kind, task, content, *held in rows.iterator(
+    for pk, verdict, source, unblinded, status, purpose, annotator, kind, task, chosen, content, *held in rows.iterator(
         chunk_size=2000
     ):
-        why = _why_not(selection, verdict, source, unblinded, status, purpose, kind, task)
+        why = _why_not(selection, verdict, source, unblinded, status, purpose, kind, task, chosen)
         if why:
             reading.left_out[why] += 1
             continue
@@ -185,7 +188,15 @@ def read_judgements(project: Project, campaigns: Sequence[Campaign], selection: 
 
 
 def _why_not(
-    selection: Selection, verdict: str, source: str, is_unblinded: bool, status: str, purpose: str, kind: str, task: str
+    selection: Selection,
+    verdict: str,
+    source: str,
+    is_unblinded: bool,
+    status: str,
+    purpose: str,
+    kind: str,
+    task: str,
+    chosen_why: str,
 ) -> str:
     """The first reason why a judgement is no member; empty where it is one."""
     verdicts, sources = Judgement.Verdict, Judgement.Source
@@ -197,6 +208,8 @@ def _why_not(
         return "voided"
     if task == ComparisonTask.Status.RETIRED:
         return "retired"
+    if chosen_why == REGRESSION:
+        return "regression"
     if not selection.with_simulated and (source == sources.SIMULATED or kind == Annotator.Kind.SIMULATED):
         return "simulated"
     if not selection.with_ai and (source == sources.AI or kind == Annotator.Kind.AI):
@@ -222,8 +235,8 @@ def votes_of(members: Iterable[Member]) -> Iterator[Vote]:
     for start in range(0, len(ordered), CHUNK):
         chunk = {member.judgement_id: member for member in ordered[start : start + CHUNK]}
         judgements = {
-            pk: (key, verdict, strength, levels, prompt_id)
-            for pk, key, verdict, strength, levels, prompt_id in Judgement.objects.filter(
+            pk: (key, verdict, strength, levels, prompt_id, is_flipped)
+            for pk, key, verdict, strength, levels, prompt_id, is_flipped in Judgement.objects.filter(
                 pk__in=list(chunk)
             ).values_list(
                 "pk",
@@ -232,6 +245,7 @@ def votes_of(members: Iterable[Member]) -> Iterator[Vote]:
                 "strength",
                 "assignment__task__campaign__strength_levels",
                 "assignment__task__prompt_id",
+                "assignment__task__campaign__chosen_is_worse",
             )
         }
         answers: dict[int, list[tuple[str, int]]] = {pk: [] for pk in chunk}
@@ -243,16 +257,22 @@ def votes_of(members: Iterable[Member]) -> Iterator[Vote]:
         prompt_ids = {row[4] for row in judgements.values()}
         prompts = dict(Prompt.objects.filter(pk__in=prompt_ids).values_list("pk", "messages"))
         for pk, member in chunk.items():
-            key, verdict, strength, levels, prompt_id = judgements[pk]
+            key, verdict, strength, levels, prompt_id, is_flipped = judgements[pk]
             yield Vote(
                 key=key,
                 split=member.split,
                 prompt_id=member.content_sha256,
                 prompt=prompts[prompt_id],
-                answers=answers[pk],
+                answers=_turned_round(answers[pk]) if is_flipped else answers[pk],
                 verdict=verdict,
                 strength=strength / levels if strength and levels else 0.0,
             )
+
+
+def _turned_round(answers: list[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Where people were asked for the worse of two: the ranking as given is kept, and turned round only here."""
+    worst = max((rank for _, rank in answers), default=1)
+    return sorted(((text, worst + 1 - rank) for text, rank in answers), key=lambda row: row[1])
 
 
 def build(members: Iterable[Member], policy: PairPolicy, counts: Counts) -> Iterator[Built]:

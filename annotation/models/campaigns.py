@@ -73,11 +73,14 @@ class Campaign(JobFields):
     # {"keys": bool, "n_practice": n, "n_qualification": n, "pass_mark": share, "tries": n, "probation": n}; {} for none
     onboarding = models.JSONField(default=dict)
     regression_share = models.FloatField(default=0, help_text="share of tasks: new version against the one before")
+    chosen_is_worse = models.BooleanField(
+        default=False, help_text="red-teaming: people choose the worse of two, and datasets turn it round"
+    )
     pay_per_hour = models.FloatField(null=True, blank=True, help_text="for estimates of cost")
-    # {"pairs": "within" | "across" | "baseline", "baseline": model version key, "per_prompt": n, "max_tasks": n}
+    # as annotation.pairs.Pairing
     pairing = models.JSONField(default=dict)
     jobs = models.ManyToManyField(GenerationJob, related_name="campaigns", help_text="whose candidates are compared")
-    left_out = models.JSONField(default=dict, help_text="reason -> count: equal, empty, leaking")
+    left_out = models.JSONField(default=dict, help_text="reason -> count: see campaign_views.LEFT_OUT")
     n_tasks = models.PositiveIntegerField(default=0)
     closes_at = models.DateTimeField(null=True, blank=True, help_text="closes by itself then")
     closed_at = models.DateTimeField(null=True, blank=True)

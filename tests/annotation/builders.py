@@ -5,7 +5,8 @@ from itertools import count
 from typing import Any
 
 from accounts.models import Membership, Project, Role, User
-from annotation.campaigns import build_tasks, start_campaign
+from annotation.building import build_tasks
+from annotation.campaigns import start_campaign
 from annotation.models import Annotator, Campaign
 from annotation.people import annotator_for
 from core.ids import content_sha256, group_sha256, sha256_hex, split_for

@@ -2,10 +2,10 @@ import pytest
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
-from annotation import campaigns
+from annotation import building, campaigns
 from annotation.assign import next_assignment
+from annotation.building import build_tasks
 from annotation.campaigns import (
-    build_tasks,
     close_campaign,
     close_due,
     pause_campaign,
@@ -51,9 +51,9 @@ def test_a_campaign_is_invisible_until_all_its_tasks_stand():
 
 
 def test_a_build_that_was_killed_goes_on_and_makes_nothing_twice(monkeypatch):
-    monkeypatch.setattr(campaigns, "CHUNK", 3)
+    monkeypatch.setattr(building, "CHUNK", 3)
     campaign = started(job=make_job(make_project(), n_prompts=10))
-    insert, calls = campaigns._insert, []
+    insert, calls = building._insert, []
 
     def killed(*args):
         calls.append(1)
@@ -61,11 +61,11 @@ def test_a_build_that_was_killed_goes_on_and_makes_nothing_twice(monkeypatch):
             raise KeyboardInterrupt  # what a worker's death looks like from inside
         insert(*args)
 
-    monkeypatch.setattr(campaigns, "_insert", killed)
+    monkeypatch.setattr(building, "_insert", killed)
     with pytest.raises(KeyboardInterrupt):
         build_tasks(campaign)
     assert ComparisonTask.objects.count() == 6
-    monkeypatch.setattr(campaigns, "_insert", insert)
+    monkeypatch.setattr(building, "_insert", insert)
     Campaign.objects.update(status="queued", lease_token="")  # what the reaper does with a lost lease
     campaign.refresh_from_db()
     build_tasks(campaign)
@@ -84,7 +84,7 @@ def test_a_second_worker_does_not_build_what_another_one_builds():
 
 def test_a_build_that_fails_says_why_and_can_be_tried_again(monkeypatch):
     campaign = started()
-    monkeypatch.setattr(campaigns, "plan_of", lambda _: 1 / 0)
+    monkeypatch.setattr(building, "plan_of", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         build_tasks(campaign)
     campaign.refresh_from_db()
@@ -108,13 +108,13 @@ def test_a_cancelled_build_can_be_closed():
 
 def test_a_build_that_is_cancelled_in_its_last_moment_does_not_open(monkeypatch):
     campaign = started()
-    real = campaigns._open
+    real = building._open
 
     def cancelled_first(building, *args):
         request_cancel(Campaign.objects.get(pk=building.pk))
         real(building, *args)
 
-    monkeypatch.setattr(campaigns, "_open", cancelled_first)
+    monkeypatch.setattr(building, "_open", cancelled_first)
     build_tasks(campaign)
     campaign.refresh_from_db()
     assert (campaign.stage, campaign.status) == ("building", "cancelled")
@@ -255,10 +255,10 @@ def test_a_database_that_was_away_sends_the_building_back_to_the_queue(monkeypat
         raise OperationalError("database is locked")
 
     with monkeypatch.context() as patched:
-        patched.setattr(campaigns, "_insert", locked)
-        campaigns.build_tasks(campaign)
+        patched.setattr(building, "_insert", locked)
+        building.build_tasks(campaign)
     campaign.refresh_from_db()
     assert campaign.status == JobStatus.QUEUED
-    campaigns.build_tasks(campaign)
+    building.build_tasks(campaign)
     campaign.refresh_from_db()
     assert campaign.stage == "open"

@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annotation.pairs import Answer, Pairing, draw, leaks, pairs_of_prompt, reason_to_leave_out, set_sha256
+from annotation.pairs import (
+    Answer,
+    Pairing,
+    chances,
+    draw,
+    pairs_of_prompt,
+    reason_to_leave_out,
+    set_sha256,
+    sets_of_prompt,
+)
+from annotation.texts import leaks
 
 
 def answers(*texts: str, arms: str = "", models: str = "") -> list[Answer]:
@@ -14,7 +24,7 @@ def answers(*texts: str, arms: str = "", models: str = "") -> list[Answer]:
             key=f"key{n}",
             arm=int((arms or "1" * len(texts))[n]),
             model=(models or "m" * len(texts))[n],
-            text_sha256=text,
+            text=text,
         )
         for n, text in enumerate(texts)
     ]
@@ -48,9 +58,7 @@ def test_ordinary_answers_are_not_taken_for_leaks(text):
     assert not leaks(text)
 
 
-@pytest.mark.parametrize(
-    ("text", "reason"), [("", "empty"), (" \n\t", "empty"), ("<|user|>", "leaking"), ("Yes.", None)]
-)
+@pytest.mark.parametrize(("text", "reason"), [("", "empty"), (" \n\t", "empty"), ("<|user|>", "leaking"), ("Yes.", "")])
 def test_empty_and_leaking_answers_are_left_out(text, reason):
     assert reason_to_leave_out(text) == reason
 
@@ -77,12 +85,12 @@ def test_the_order_of_the_answers_changes_nothing(order, per_prompt):
     five = answers("a", "b", "c", "d", "e")
     shuffled = [five[n] for n in order]
     pairing = Pairing(per_prompt=per_prompt)
-    assert pairs_of_prompt(five, pairing, salt="s") == pairs_of_prompt(shuffled, pairing, salt="s")
+    assert sets_of_prompt(five, pairing, salt="s") == sets_of_prompt(shuffled, pairing, salt="s")
 
 
 def test_another_campaign_draws_other_pairs():
     many = answers(*"abcdefgh")
-    first, second = (pairs_of_prompt(many, Pairing(per_prompt=5), salt=salt)[0] for salt in ("one", "two"))
+    first, second = (sets_of_prompt(many, Pairing(per_prompt=5), salt=salt).sets for salt in ("one", "two"))
     assert keys(first) != keys(second)
 
 
@@ -116,3 +124,84 @@ def test_a_pairing_survives_being_stored():
     pairing = Pairing("baseline", baseline="abc", per_prompt=2, max_tasks=30)
     assert Pairing.parse(pairing.stored()) == pairing
     assert Pairing.parse({}) == Pairing() == Pairing.parse(Pairing().stored())
+
+
+def test_near_answers_do_not_meet_unless_asked_to():
+    near = answers("The capital is Paris.", "the capital is **Paris**", "It is Rome.")
+    pairs, left_out = pairs_of_prompt(near, Pairing(), salt="s")
+    assert len(pairs) == 2 and left_out == Counter(near=1)
+    assert len(pairs_of_prompt(near, Pairing(near=0), salt="s")[0]) == 3
+
+
+def test_any_two_answers_meet_at_random():
+    assert len(pairs_of_prompt(answers(*"abcd", arms="1122"), Pairing("random"), salt="s")[0]) == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "leave_out", "truncated", "reason"),
+    [
+        ("", ("leaking",), False, ""),  # imported answers may be empty
+        ("I am Claude.", ("empty",), False, ""),
+        ("I am Claude.", ("naming",), False, "naming"),
+        ("It ends in the", ("empty",), True, ""),
+        ("It ends in the", ("truncated",), True, "truncated"),
+    ],
+)
+def test_each_reason_to_leave_an_answer_out_can_be_switched(text, leave_out, truncated, reason):
+    assert reason_to_leave_out(text, leave_out, is_truncated=truncated) == reason
+
+
+def test_larger_sets_share_no_answer_until_more_are_wanted():
+    nine = answers(*"abcdefghi")
+    found = sets_of_prompt(nine, Pairing(n_answers=4), salt="s")
+    assert [len(chosen) for chosen in found.sets] == [4, 4]
+    assert len({answer.key for chosen in found.sets for answer in chosen}) == 8
+    more = sets_of_prompt(nine, Pairing(n_answers=4, per_prompt=5), salt="s")
+    assert len({set_sha256(answer.key for answer in chosen) for chosen in more.sets}) == 5
+    assert more.n_eligible == 126  # 9 over 4
+
+
+def test_a_prompt_with_fewer_answers_gives_a_smaller_set():
+    assert [len(chosen) for chosen in sets_of_prompt(answers(*"abc"), Pairing(n_answers=9), salt="s").sets] == [3]
+    assert sets_of_prompt(answers("a"), Pairing(n_answers=9), salt="s").sets == []
+
+
+def test_answers_that_say_the_same_stand_once_in_a_larger_set():
+    found = sets_of_prompt(answers("x", "x ", "y", "z"), Pairing(n_answers=4), salt="s")
+    assert [len(chosen) for chosen in found.sets] == [3] and found.left_out == Counter(same=1)
+
+
+def test_larger_sets_keep_to_their_arms_and_to_the_baseline():
+    six = answers(*"abcdef", arms="112233", models="mmnnoo")
+    for chosen in sets_of_prompt(six, Pairing("across", n_answers=3, per_prompt=8), salt="s").sets:
+        assert len({answer.arm for answer in chosen}) == 3
+    assert sets_of_prompt(six, Pairing("across", n_answers=3, per_prompt=8), salt="s").n_eligible == 8
+    for chosen in sets_of_prompt(six, Pairing("baseline", baseline="n", n_answers=3, per_prompt=4), salt="s").sets:
+        assert sum(answer.model == "n" for answer in chosen) == 1
+    within = sets_of_prompt(answers(*"abcdef", arms="111222"), Pairing(n_answers=3), salt="s").sets
+    assert sorted({answer.arm for answer in chosen}.pop() for chosen in within) == [1, 2]
+    assert all(len({answer.arm for answer in chosen}) == 1 for chosen in within)
+
+
+@given(st.integers(2, 9), st.integers(2, 9), st.integers(1, 6))
+def test_larger_sets_are_different_sets_of_different_answers(n, k, wanted):
+    found = sets_of_prompt(answers(*"abcdefghi"[:n]), Pairing(n_answers=k, per_prompt=wanted), salt="s")
+    assert len({set_sha256(answer.key for answer in chosen) for chosen in found.sets}) == len(found.sets) <= wanted
+    for chosen in found.sets:
+        assert len({answer.key for answer in chosen}) == len(chosen) == min(n, k)
+
+
+def test_the_chance_of_a_set_is_what_many_draws_give():
+    sets = {"p": ["p1", "p2", "p3"], "q": ["q1"], "r": ["r1", "r2"]}
+    expected = chances({key: (len(found), len(found)) for key, found in sets.items()}, most=4)
+    drawn = Counter(key for n in range(2000) for key, _ in draw(sets, most=4, salt=str(n)))
+    for key, found in sets.items():
+        assert drawn[key] / 2000 / len(found) == pytest.approx(expected[key], abs=0.04)
+
+
+def test_a_pairing_of_more_keeps_all_its_settings():
+    pairing = Pairing("random", n_answers=5, leave_out=("empty", "truncated"), near=0, new="a", old="b")
+    assert Pairing.parse(pairing.stored()) == pairing
+    for wrong in ({"n_answers": 10}, {"n_answers": 1}, {"near": 0.2}, {"leave_out": ["bad"]}):
+        with pytest.raises(ValueError):
+            Pairing.parse(wrong)

@@ -6,7 +6,7 @@ from django.utils import timezone
 
 from accounts.models import AuditEvent, Role
 from annotation.assign import next_assignment, skip_assignment
-from annotation.campaigns import build_tasks
+from annotation.building import build_tasks
 from annotation.judge import submit_judgement
 from annotation.models import Campaign
 from annotation.people import annotator_for

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.winrate import Rate, rate, tally, verdict
+from annotation.winrate import Rate, rate, tally, verdict
 
 
 def test_nothing_measured_is_nothing_known():
