@@ -1,18 +1,27 @@
 """Forms of the account, member, token and project pages. What they check is shape; the rules are in the services."""
 
-from typing import Any
+from datetime import datetime
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib.auth import password_validation
 from django.contrib.auth.validators import UnicodeUsernameValidator
+from django.utils import timezone
 
 from accounts.invitations import MAX_DAYS as MAX_INVITATION_DAYS
 from accounts.invitations import MAX_USES
+from accounts.invite_many import MAX_BYTES as MAX_LIST
 from accounts.members import LEVEL
 from accounts.models import Membership, Project, Role, User
 from accounts.preferences import FONT_SIZES, LAYOUTS, MAX_REMINDER_MINUTES, TEXT_WIDTHS
+from accounts.terms import Terms, end_of, words
 from accounts.tokens import MAX_DAYS as MAX_TOKEN_DAYS
 from accounts.tokens import Scope, scopes_for
+from core.errors import DomainError
+
+EXAMPLE_LIST = """name,roles,groups,languages,until
+Maria Santos,annotator,health;night shift,en;pt-br,2027-03-31
+kofi@example.org,annotator;reviewer,law,en,"""
 
 ROLE_HELP = {
     Role.ANNOTATOR: "Annotator – judges answers, without seeing which model wrote them",
@@ -174,15 +183,140 @@ class RolesForm(forms.Form):
         return {Role(role) for role in self.cleaned_data["roles"]}
 
 
-class InvitationForm(RolesForm):
+class TermsForm(forms.Form):
+    """Groups, languages and the end of a membership; what they may be is checked by ``accounts.terms``."""
+
+    groups = forms.CharField(
+        max_length=1000, required=False, help_text="Names between commas. A campaign can be for some groups only."
+    )
+    languages = forms.CharField(
+        max_length=300, required=False, help_text="Codes between commas, such as en, de, pt-br."
+    )
+    until = forms.DateField(
+        label="Member until",
+        required=False,
+        help_text="Through this day. Empty: without an end.",
+        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
+    )
+
+    def clean_until(self) -> datetime | None:
+        day = self.cleaned_data["until"]
+        return end_of(day) if day else None
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        for name, read in (("groups", words), ("languages", lambda text: words(text.replace(" ", ",")))):
+            try:
+                cleaned[name] = getattr(Terms.of(**{name: read(cleaned.get(name, ""))}), name)
+            except DomainError as problem:
+                self.add_error(name, problem.sentence)
+        return cleaned
+
+    def terms(self) -> Terms:
+        given = self.cleaned_data
+        return Terms(given["groups"], given["languages"], given["until"])
+
+
+class FutureTermsForm(TermsForm):
+    """Of an invitation: its membership must still have some time."""
+
+    def clean_until(self) -> datetime | None:
+        until = super().clean_until()
+        if until is not None and until <= timezone.now():
+            raise forms.ValidationError("This day has passed.")
+        return until
+
+
+class InvitationForm(RolesForm, FutureTermsForm):
     note = forms.CharField(
-        label="For whom", max_length=100, required=False, help_text="A word for your own list, such as a name."
+        label="For whom",
+        max_length=100,
+        required=False,
+        help_text="A word for your own list, such as a name or a group.",
     )
     max_uses = forms.IntegerField(
-        label="People it lets in", initial=1, min_value=1, max_value=MAX_USES, help_text="Above 1 it can be shared."
+        label="People it lets in",
+        initial=1,
+        min_value=1,
+        max_value=MAX_USES,
+        help_text="Above 1 it is a link for a group to share.",
     )
-    days = forms.IntegerField(label="Days it lasts", initial=7, min_value=1, max_value=MAX_INVITATION_DAYS)
-    field_order = ("roles", "note", "max_uses", "days")
+    days = forms.IntegerField(label="Days the link works", initial=7, min_value=1, max_value=MAX_INVITATION_DAYS)
+    field_order = ("roles", "note", "max_uses", "days", "groups", "languages", "until")
+
+    def invitation(self) -> dict[str, Any]:
+        """Arguments for ``invite``."""
+        given = self.cleaned_data
+        return {name: given[name] for name in ("roles", "note", "max_uses", "days")} | {"terms": self.terms()}
+
+
+class InviteManyForm(RolesForm, FutureTermsForm):
+    """A pasted or uploaded list; roles and terms of the form hold where a line leaves them empty."""
+
+    people = forms.CharField(
+        label="Paste the list",
+        required=False,
+        max_length=MAX_LIST,
+        strip=False,
+        widget=forms.Textarea(attrs={"rows": 8, "spellcheck": "false", "placeholder": EXAMPLE_LIST}),
+        help_text="One person a line: name, roles, groups, languages, until. Only the name is needed.",
+    )
+    file = forms.FileField(label="Or choose a CSV file", required=False, help_text="UTF-8, up to 500 people.")
+    days = forms.IntegerField(label="Days the links work", initial=14, min_value=1, max_value=MAX_INVITATION_DAYS)
+    field_order = ("people", "file", "roles", "groups", "languages", "until", "days")
+
+    def clean_file(self) -> str:
+        upload = self.cleaned_data["file"]
+        if upload is None:
+            return ""
+        if upload.size > MAX_LIST:
+            raise forms.ValidationError("This file is larger than 500 kB.")
+        try:
+            return str(upload.read().decode("utf-8-sig"))
+        except UnicodeDecodeError:
+            raise forms.ValidationError("This file is no UTF-8 text. Save it as “CSV UTF-8”.") from None
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean()
+        if cleaned.get("file") and cleaned.get("people", "").strip():
+            self.add_error("people", "Paste a list or choose a file, not both.")
+        cleaned["text"] = cleaned.get("file") or cleaned.get("people", "")
+        if not self.errors and not cleaned["text"].strip():
+            self.add_error("people", "Paste one person a line, or choose a file.")
+        return cleaned
+
+
+class MemberForm(RolesForm, TermsForm):
+    """Everything that an admin may change of a member."""
+
+    field_order = ("roles", "groups", "languages", "until")
+
+
+class MemberFilter(forms.Form):
+    """What the members page shows; what makes no sense shows everything."""
+
+    STATES: ClassVar = [
+        ("", "Any"),
+        ("active", "Active"),
+        ("ending", "Ends within 14 days"),
+        ("expired", "Expired"),
+        ("closed", "Account closed"),
+    ]
+
+    q = forms.CharField(label="Name", required=False, max_length=100)
+    role = forms.ChoiceField(required=False, choices=[("", "Any"), *Role.choices])
+    group = forms.ChoiceField(required=False)
+    language = forms.ChoiceField(required=False)
+    state = forms.ChoiceField(required=False, choices=STATES)
+
+    def __init__(self, *args: Any, groups: list[str], languages: list[str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, values in (("group", groups), ("language", languages)):
+            self.fields[name].choices = [("", "Any"), *((value, value) for value in values)]  # type: ignore[attr-defined]
+
+    def wanted(self) -> dict[str, str]:
+        self.is_valid()
+        return {name: value for name, value in self.cleaned_data.items() if value}
 
 
 class TokenForm(forms.Form):

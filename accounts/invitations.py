@@ -5,9 +5,10 @@ Only hashes of the tokens are kept; the link is shown once. Opening a link chang
 
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.urls import reverse
 from django.utils import timezone
 
@@ -15,12 +16,15 @@ from accounts.access import not_expired
 from accounts.audit import record
 from accounts.members import check_may_grant
 from accounts.models import Invitation, Membership, Project, Role, SignInLink, User
+from accounts.terms import Terms
 from core.errors import Conflict, DomainError, require
 from core.ids import new_token, sha256_hex
 
 LINK_HOURS = 24
 MAX_USES = 500
 MAX_DAYS = 90
+MAX_NOTE = 100
+NO_TERMS = Terms()
 
 
 @transaction.atomic
@@ -73,8 +77,13 @@ def invite(
     days: int = 7,
     max_uses: int = 1,
     note: str = "",
+    terms: Terms = NO_TERMS,
 ) -> tuple[Invitation, str]:
-    """A new invitation and the path of its link, which cannot be shown again."""
+    """A new invitation and the path of its link, which cannot be shown again.
+
+    days   how long the link works
+    terms  groups, languages and end of the membership that it gives
+    """
     wanted = set(roles)
     require(wanted, "Choose at least one role for this invitation.")
     require(1 <= days <= MAX_DAYS, f"An invitation lasts 1 to {MAX_DAYS} days.")
@@ -85,7 +94,10 @@ def invite(
         project=project,
         token_sha256=sha256_hex(token),
         roles=sorted(wanted),
-        note=note,
+        groups=list(terms.groups),
+        languages=list(terms.languages),
+        member_until=terms.until,
+        note=note.strip()[:MAX_NOTE],
         max_uses=max_uses,
         expires_at=timezone.now() + timedelta(days=days),
         created_by=by.user,
@@ -105,7 +117,11 @@ def find_invitation(token: str) -> Invitation | None:
     invitation = (
         Invitation.objects.select_related("project", "created_by")
         .filter(
-            token_sha256=sha256_hex(token), revoked_at=None, expires_at__gt=timezone.now(), n_uses__lt=F("max_uses")
+            Q(member_until=None) | Q(member_until__gt=timezone.now()),
+            token_sha256=sha256_hex(token),
+            revoked_at=None,
+            expires_at__gt=timezone.now(),
+            n_uses__lt=F("max_uses"),
         )
         .first()
     )
@@ -122,21 +138,28 @@ def _giver_may_still_give(invitation: Invitation) -> bool:
 
 @transaction.atomic
 def accept_invitation(token: str, *, user: User) -> Membership:
-    """Make ``user`` a member; roles that the person holds already stay. Raises Conflict if the link is spent."""
+    """Make ``user`` a member; roles that the person holds already stay. Raises Conflict if the link is spent.
+
+    A membership has one end for all its roles. So an invitation with another end is refused to a member where it would make
+    a role last longer than whoever gave it meant.
+    """
     invitation = find_invitation(token)
     if invitation is None:
         raise Conflict("This invitation has been used up, withdrawn or has expired.", how="Ask for a new one.")
     roles = {Role(role) for role in invitation.roles}
-    membership, created = Membership.objects.get_or_create(
-        project=invitation.project, user=user, defaults=Membership.flags(roles)
-    )
-    if not created and roles <= membership.roles:
-        raise DomainError("You are already a member with these roles.", how="The invitation was not used.")
+    given = Membership.flags(roles) | {
+        "groups": invitation.groups,
+        "languages": invitation.languages,
+        "expires_at": invitation.member_until,
+    }
+    membership, created = Membership.objects.get_or_create(project=invitation.project, user=user, defaults=given)
+    if not created:
+        given = _added(membership, invitation, roles, given)
     usable = Invitation.objects.filter(pk=invitation.pk, revoked_at=None, n_uses__lt=F("max_uses"))
     if usable.update(n_uses=F("n_uses") + 1) != 1:
         raise Conflict("Somebody else has just used this invitation.", how="Ask for a new one.")
     if not created:
-        Membership.objects.filter(pk=membership.pk).update(**Membership.flags(roles | membership.roles))
+        Membership.objects.filter(pk=membership.pk).update(**given)
         membership.refresh_from_db()
     record(
         "invitation.accept",
@@ -146,6 +169,23 @@ def accept_invitation(token: str, *, user: User) -> Membership:
         detail={"roles": invitation.roles, "person": user.key},
     )
     return membership
+
+
+def _added(membership: Membership, invitation: Invitation, roles: set[Role], given: dict[str, Any]) -> dict[str, Any]:
+    """The columns of a membership that there is already. One that has expired gives nothing on: it begins anew."""
+    now, ends, until = timezone.now(), membership.expires_at, invitation.member_until
+    if ends is not None and ends <= now:
+        return given
+    lasts_longer = ends is not None and (until is None or until > ends)
+    if roles <= membership.roles and not (lasts_longer and roles == membership.roles):
+        raise DomainError("You are already a member with these roles.", how="The invitation was not used.")
+    if ends != until and roles != membership.roles:
+        raise DomainError(
+            "You are a member already, until another date than this invitation gives.",
+            how="Ask an admin of the project to change your membership instead. The invitation was not used.",
+        )
+    joined = {name: list(dict.fromkeys([*getattr(membership, name), *given[name]])) for name in ("groups", "languages")}
+    return Membership.flags(roles | membership.roles) | joined | {"expires_at": until}
 
 
 @transaction.atomic

@@ -2,8 +2,11 @@
 admin; a removal takes effect on the person's next request."""
 
 from collections.abc import Callable, Iterable
-from typing import TypeAlias
+from datetime import datetime
+from typing import Any, TypeAlias
 
+from django.contrib.auth import SESSION_KEY
+from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -11,6 +14,7 @@ from django.utils import timezone
 from accounts.access import not_expired
 from accounts.audit import record
 from accounts.models import ApiToken, Membership, Project, Role, User
+from accounts.terms import Terms
 from core.errors import Conflict, require
 
 LEVEL = {Role.ANNOTATOR: 1, Role.REVIEWER: 2, Role.RESEARCHER: 3, Role.ADMIN: 4}
@@ -71,6 +75,61 @@ def change_roles(*, membership: Membership, roles: Iterable[Role], by: Membershi
 
 
 @transaction.atomic
+def change_terms(*, membership: Membership, terms: Terms, by: Membership) -> None:
+    """Groups, languages and end of a membership. Nobody moves their own end; an end that has come counts at once."""
+    project = _locked(membership.project)
+    membership.refresh_from_db()
+    require(membership.project_id == by.project_id, "This person is not a member of your project.")
+    check_may_grant(by, membership.roles)
+    ends = terms.until != membership.expires_at
+    require(
+        not ends or membership.user_id != by.user_id,
+        "Nobody moves the end of their own membership.",
+        how="Ask another admin of the project.",
+    )
+    if terms.until is not None and membership.is_admin:
+        _keep_an_admin(project, without=membership)
+    now = {"groups": list(terms.groups), "languages": list(terms.languages), "expires_at": terms.until}
+    before = {name: getattr(membership, name) for name in now}
+    changed = [name for name in now if now[name] != before[name]]
+    if not changed:
+        return
+    Membership.objects.filter(pk=membership.pk).update(**now)
+    membership.refresh_from_db()
+    if terms.until is not None and terms.until <= timezone.now():
+        _leave(project, membership.user)
+    detail = {name: [_plain(before[name]), _plain(now[name])] for name in changed}
+    record("member.terms", user=by.user, project=project, subject=membership.user, detail=detail)
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+@transaction.atomic
+def set_account_active(user: User, *, active: bool, by: User) -> None:
+    """Close or open an account. Closing it ends sessions, sign-in links and tokens for good, and frees what the person holds."""
+    require(user.pk != by.pk, "Nobody closes their own account.")
+    if User.objects.filter(pk=user.pk).exclude(is_active=active).update(is_active=active) == 0:
+        return
+    user.refresh_from_db()
+    if not active:
+        _end_sessions(user)
+        user.sign_in_links.filter(used_at=None).delete()
+        ApiToken.objects.filter(user=user, revoked_at=None).update(revoked_at=timezone.now())
+        for project in Project.objects.filter(memberships__user=user):
+            _leave(project, user)
+    record("account.open" if active else "account.close", user=by, subject=user)
+
+
+def _end_sessions(user: User) -> None:
+    # A closed account is signed out anyway; without this an old cookie would work again when it is opened again.
+    for session in Session.objects.filter(expire_date__gt=timezone.now()).iterator():
+        if session.get_decoded().get(SESSION_KEY) == str(user.pk):
+            session.delete()
+
+
+@transaction.atomic
 def remove_member(*, membership: Membership, by: Membership) -> None:
     """End a membership: leases are freed, tokens of this project revoked; what the person did stays."""
     project = _locked(membership.project)
@@ -96,11 +155,11 @@ def _locked(project: Project) -> Project:
 
 def _keep_an_admin(project: Project, *, without: Membership) -> None:
     admins = Membership.objects.filter(not_expired(), project=project, is_admin=True, user__is_active=True)
-    others = admins.exclude(pk=without.pk)
+    others = admins.filter(expires_at=None).exclude(pk=without.pk)
     require(
         not without.is_admin or others.exists(),
-        "This is the last admin of the project.",
-        how="Make someone else an admin first.",
+        "This is the last admin of the project who stays.",
+        how="Make someone else an admin, without an end, first.",
     )
 
 

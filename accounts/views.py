@@ -17,7 +17,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from accounts import invitations, projects, signin
+from accounts import invitations, members, projects, signin
 from accounts.access import may_create_projects, person, projects_for
 from accounts.audit import record
 from accounts.forms import AccountForm, ChangePasswordForm, JoinForm, NewPasswordForm, ProjectForm, SignInForm
@@ -294,10 +294,7 @@ def person_active(request: HttpRequest, key: str) -> HttpResponse:
     """Close or open an account. A closed account is signed out with its next request; its tokens stop at once."""
     admin = _site_admin(request)
     user = get_object_or_404(User.objects.exclude(pk=admin.pk), key=key)
-    with transaction.atomic():
-        user.is_active = request.POST.get("active") == "yes"
-        user.save(update_fields=["is_active"])
-        record("account.open" if user.is_active else "account.close", user=admin, subject=user)
+    members.set_account_active(user, active=request.POST.get("active") == "yes", by=admin)
     messages.success(request, f"The account of {user} is {'open' if user.is_active else 'closed'}.")
     return see_other(request, reverse("accounts:people"))
 

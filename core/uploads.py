@@ -40,8 +40,3 @@ def keep_upload(upload: BinaryIO | Path, kind: str) -> tuple[Path, str]:
 def plain_name(filename: str) -> str:
     """What an upload was called, without a path: for showing, never for opening."""
     return Path(filename.replace("\\", "/").replace("\x00", "")).name[:200]
-
-
-def inert(text: str) -> str:
-    """Keep a spreadsheet from taking a cell of a report for a formula."""
-    return f"'{text}" if text[:1] in tuple("=+-@\t\r＝＋－＠") else text

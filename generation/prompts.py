@@ -21,6 +21,7 @@ from django.db.models.functions import Now
 
 from accounts.audit import record
 from accounts.models import Project, User
+from core.csvs import inert
 from core.errors import Conflict, DomainError, require
 from core.ids import new_key, seed_from
 from core.jobs import (
@@ -36,7 +37,7 @@ from core.jobs import (
     requeue,
 )
 from core.storage import home
-from core.uploads import inert, keep_upload, plain_name
+from core.uploads import keep_upload, plain_name
 from generation.groups import Groups, Placed
 from generation.models import Prompt, PromptImport, PromptSet
 from generation.prompt_readers import (
