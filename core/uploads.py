@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
+from core.csvs import inert as inert  # for the reports of importers
 from core.errors import DomainError
 from core.ids import new_key
 from core.storage import home
