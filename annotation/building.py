@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from django.db import IntegrityError, InterfaceError, OperationalError, transaction
 
 from annotation import pairs
+from annotation.flag_handling import left_out_candidates
 from annotation.models import Campaign, ComparisonTask, TaskCandidate
 from annotation.pairs import Answer, Pairing
 from annotation.texts import own_names
@@ -159,7 +160,7 @@ def _answers_by_prompt(
     candidates = Candidate.objects.filter(arm__job__in=jobs)
     if prompts is not None:
         candidates = candidates.filter(prompt__in=prompts)
-    names = names_of(jobs)
+    names, flagged = names_of(jobs), left_out_candidates(jobs)
     rows = candidates.order_by("prompt_id", "key").values_list(
         "prompt_id", "prompt__key", "prompt__split", "pk", "key", "arm_id", "arm__model_version__key", "text",
         "finish_reason",
@@ -171,8 +172,12 @@ def _answers_by_prompt(
             yield *current, answers
             answers = []
         current = (prompt_id, prompt_key, split)
-        reason = pairs.reason_to_leave_out(
-            text, pairing.leave_out, own_names=names.get(model, ()), is_truncated=finish_reason == "length"
+        reason = (
+            "flagged"
+            if pk in flagged
+            else pairs.reason_to_leave_out(
+                text, pairing.leave_out, own_names=names.get(model, ()), is_truncated=finish_reason == "length"
+            )
         )
         if reason:
             left_out[reason] += 1

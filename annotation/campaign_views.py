@@ -31,6 +31,7 @@ LEFT_OUT = {
     "equal": "pairs of equal answers",
     "repeated": "pairs of the same two texts again",
     "empty": "empty answers",
+    "flagged": "answers that a reviewer left out after a flag",
     "leaking": "answers with special tokens or role markers of a chat template",
 }
 PAIRS = {
