@@ -82,7 +82,8 @@ def next_assignment(annotator: Annotator, campaign: Campaign) -> Assignment | No
             mine = _resumed(annotator, campaign)
             if mine is not None:
                 return mine
-            if not Campaign.objects.filter(pk=campaign.pk, stage=Campaign.Stage.OPEN).exists():
+            # The tasks of a live campaign belong to those who wrote their prompts: see annotation.live.
+            if not Campaign.objects.filter(pk=campaign.pk, stage=Campaign.Stage.OPEN, is_live=False).exists():
                 return None
             task = _free_task(annotator, campaign, place)
             if task is None:

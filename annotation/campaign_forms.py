@@ -84,6 +84,7 @@ class CampaignForm(forms.Form):
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         jobs = GenerationJob.objects.filter(project=project, status__in=TERMINAL, arms__candidates__isnull=False)
+        jobs = jobs.exclude(kind=GenerationJob.Kind.LIVE)  # each is one turn of somebody's conversation
         self.fields["jobs"].queryset = jobs.distinct().order_by("-id").select_related("prompt_set")  # type: ignore[attr-defined]
         self.fields["jobs"].label_from_instance = _describe  # type: ignore[attr-defined]
         versions = ModelVersion.objects.filter(project=project, purpose=ModelVersion.Purpose.POLICY)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
 from accounts.audit import record
@@ -176,9 +176,9 @@ def is_unblinded(annotator: Annotator, task: ComparisonTask) -> bool:
     """Whether this person has opened a page that says which model wrote one of the task's answers."""
     if annotator.user_id is None:
         return False
-    return ModelReveal.objects.filter(
-        user=annotator.user_id, job__arms__candidates__slots__task=task, created_at__lte=Now()
-    ).exists()
+    wrote_one = Q(job__arms__candidates__slots__task=task)
+    is_pattern = Q(job__campaigns=task.campaign_id, job__campaigns__is_live=True)  # it names both arms of every turn
+    return ModelReveal.objects.filter(wrote_one | is_pattern, user=annotator.user_id, created_at__lte=Now()).exists()
 
 
 def _is_on_probation(annotator: Annotator, task: ComparisonTask) -> bool:

@@ -11,3 +11,11 @@ def build_campaign(campaign_id: int) -> None:
     campaign = Campaign.objects.filter(pk=campaign_id).first()
     if campaign is not None:
         build_tasks(campaign)
+
+
+@shared_task(name="annotation.tasks.answer_turn", ignore_result=True)
+def answer_turn(turn_id: int) -> None:
+    from annotation.live import answer_turn as answer
+    from generation.sampling_run import run_generation
+
+    answer(turn_id, run_generation)

@@ -101,7 +101,9 @@ def _deployments(project: Project) -> list[Deployment]:
 @require_GET
 @project_view(Role.RESEARCHER)
 def jobs(request: HttpRequest, project: Project) -> HttpResponse:
-    found = project.generation_jobs.select_related("prompt_set").defer("prompt_ids", "failures").order_by("-pk")
+    # Each turn of a live conversation is a job: they are seen in their campaign.
+    found = project.generation_jobs.exclude(kind=GenerationJob.Kind.LIVE).select_related("prompt_set")
+    found = found.defer("prompt_ids", "failures").order_by("-pk")
     ctx = JobsPage(
         project=project,
         jobs=Paginator(found, JOBS_A_PAGE).get_page(request.GET.get("page")),

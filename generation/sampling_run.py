@@ -48,6 +48,7 @@ SHORTEST_PROBE_SECONDS = 1.0
 MAX_TRIES = 6  # of one answer, by a server that is up but fails at it
 MAX_OUTAGES = 10  # that one answer lives through: a prompt that crashes the server must not crash it for ever
 MODEL_WAIT_SECONDS = 600.0  # for an adapter to be loaded again after a restart
+LIVE_OUTAGE_SECONDS = 20.0  # somebody is waiting: a live job ends with a sentence, and that person decides
 RATE_WINDOW_SECONDS = 15.0
 KEPT_FAILURES = 100
 LABELS = {"vllm": "vLLM", "local": "The in-process engine", "openai": "The endpoint"}
@@ -183,6 +184,10 @@ class Ledger:
                 "What is there stays; start a new job with a model that is live for the rest."
             )
 
+    @property
+    def is_live(self) -> bool:
+        return self.job.kind == GenerationJob.Kind.LIVE
+
     def _mine(self) -> Any:
         return GenerationJob.objects.filter(pk=self.job.pk, lease_token=self.token)
 
@@ -270,6 +275,9 @@ class Ledger:
         elif self.n_failed and not self.n_stored:
             reason = self.failures[0]["reason"] if self.failures else ""
             fail(self.job, self.token, f"No answer could be written. The first reason: {reason}")
+        elif self.n_failed and self.is_live:  # one answer alone is shown to nobody; the other is asked for again
+            reason = self.failures[0]["reason"] if self.failures else ""
+            fail(self.job, self.token, f"An answer could not be written. The reason: {reason}")
         else:
             finish(self.job, self.token, message=summary)
 
@@ -333,6 +341,7 @@ class Run:
         self.group: asyncio.TaskGroup
         self.is_done = asyncio.Event()
         self.probes: list[asyncio.Task[None]] = []
+        self.stuck_since: float | None = None
 
     def engine_of(self, endpoint: Endpoint) -> Engine:
         try:
@@ -387,9 +396,17 @@ class Run:
                 if now - last >= BEAT_SECONDS:
                     await self.db(self.ledger.check_arms)
                 last = now
+                self.lose_patience(now)
                 await self.flush()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.is_done.wait(), FLUSH_SECONDS)
+
+    def lose_patience(self, now: float) -> None:
+        """End a live job whose server stays away, rather than hold a worker and a person for as long as it takes."""
+        is_stuck = any(lane.missing_since or not lane.is_open.is_set() for lane in self.lanes)
+        self.stuck_since = (self.stuck_since or now) if is_stuck else None
+        if self.ledger.is_live and self.stuck_since is not None and now - self.stuck_since > LIVE_OUTAGE_SECONDS:
+            raise CannotGoOn("The models do not answer.")
 
     async def flush(self) -> None:
         outcomes, self.outcomes = self.outcomes, []

@@ -7,6 +7,7 @@ from celery import shared_task
 
 from annotation.assign import expire_leases
 from annotation.campaigns import close_due
+from annotation.live import settle_turns
 from annotation.questions import withdraw_orphans
 from core.jobs import reap
 from generation.deploy import tend_deployments
@@ -19,6 +20,7 @@ CHORES: tuple[Callable[[], object], ...] = (
     expire_leases,
     withdraw_orphans,
     close_due,
+    settle_turns,
     tend_deployments,
     advance_rounds,
 )
