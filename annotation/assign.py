@@ -215,7 +215,7 @@ def free_seat(task: ComparisonTask) -> None:
 def assignment_of(annotator: Annotator, key: str) -> Assignment:
     """This person's assignment. Raises DomainError for anybody else's."""
     assignment = (
-        Assignment.objects.select_related("task__campaign", "task__prompt", "current")
+        Assignment.objects.select_related("task__campaign", "task__prompt", "current", "annotator__user")
         .filter(annotator=annotator, key=key)
         .first()
     )

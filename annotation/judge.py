@@ -3,7 +3,8 @@
 Every function here holds the person's place and the task's row (see ``annotation.assign``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from django.db import transaction
@@ -20,25 +21,17 @@ from annotation.assign import (
     take_seat_again,
     take_up_again,
 )
-from annotation.models import (
-    Annotator,
-    Assignment,
-    Campaign,
-    ComparisonTask,
-    Judgement,
-    Place,
-    RankedCandidate,
-    TaskCandidate,
-)
+from annotation.flags import set_flags
+from annotation.models import Annotator, Assignment, Campaign, ComparisonTask, Judgement, Place
 from annotation.onboarding import after_submit, after_undo
+from annotation.protocol import Said
+from annotation.rows import insert_parts, said_of, slots_of
 from core.errors import Conflict, require
 from core.jobs import from_now
 from core.transitions import move
 from generation.models import ModelReveal
 
 Verdict = Judgement.Verdict
-MAX_SECONDS = 24 * 3600.0
-MAX_COMMENT = 5000
 
 
 def live_judgements() -> QuerySet[Judgement]:
@@ -51,50 +44,21 @@ def live_judgements() -> QuerySet[Judgement]:
 
 
 @retried
-def submit_judgement(
-    *,
-    assignment_key: str,
-    annotator: Annotator,
-    verdict: str,
-    ranks: Sequence[int] = (),
-    strength: int | None = None,
-    seconds_active: float = 0.0,
-    reasons: Sequence[str] = (),
-    comment: str = "",
-) -> Judgement:
+def submit_judgement(*, assignment_key: str, annotator: Annotator, said: Said) -> Judgement:
     """Record what a person said.
 
-    verdict   ``ranked``, ``tie`` or ``all_bad``
-    ranks     for ``ranked``: the rank of each answer in the order shown, 1 is best, equal ranks are ties
-    strength  1 ... the campaign's levels; kept only where one answer is better
     The same judgement sent again is answered with the row that stands; another one for a judged task raises Conflict.
     A late one counts while the task has a free seat, otherwise it raises Conflict.
     """
     with transaction.atomic():
         task, assignment = locked_turn(annotator, assignment_key)
         campaign = assignment.task.campaign
-        shown = _shown(assignment)
-        ranks = _checked(campaign, verdict, ranks, strength, n_answers=len(shown))
-        strength = strength if verdict == Verdict.RANKED else None
+        slots = slots_of(task.pk)
+        said.check(campaign, n_answers=len(slots))
         if assignment.status == Assignment.Status.SUBMITTED:
-            return _again(assignment, verdict, strength, dict(zip(shown, ranks, strict=True)))
+            return _again(assignment, said)
         seat = _seat_to_keep(assignment, task, campaign)
-        judgement = _insert(
-            assignment,
-            verdict=verdict,
-            strength=strength,
-            reasons=list(reasons),
-            comment=comment.strip()[:MAX_COMMENT],
-            seconds_active=min(max(0.0, seconds_active), MAX_SECONDS),
-            source=_source(annotator),
-            is_unblinded=is_unblinded(annotator, task),
-            is_probation=_is_on_probation(annotator, task),
-            by=annotator.user,
-        )
-        RankedCandidate.objects.bulk_create(
-            RankedCandidate(judgement=judgement, candidate_id=candidate, rank=rank)
-            for candidate, rank in zip(shown, ranks, strict=True)
-        )
+        judgement = _insert_said(assignment, said, slots)
         move(
             assignment,
             Assignment.Status.SUBMITTED,
@@ -189,44 +153,45 @@ def _is_on_probation(annotator: Annotator, task: ComparisonTask) -> bool:
 # ---- parts -----------------------------------------------------------------------------------------------------------
 
 
-def _shown(assignment: Assignment) -> list[int]:
-    """Candidate ids in the order in which this person saw them."""
-    by_slot = dict(TaskCandidate.objects.filter(task=assignment.task_id).values_list("slot", "candidate_id"))
-    return [by_slot[slot] for slot in assignment.display_order]
-
-
-def _checked(
-    campaign: Campaign, verdict: str, ranks: Sequence[int], strength: int | None, *, n_answers: int
-) -> list[int]:
-    """The ranks to store. Raises DomainError for a verdict that this campaign does not take."""
-    allowed = {Verdict.RANKED: True, Verdict.TIE: campaign.allow_tie, Verdict.ALL_BAD: campaign.allow_both_bad}
-    require(
-        allowed.get(Verdict(verdict) if verdict in Verdict.values else Verdict.VOIDED), "Choose one of the buttons."
+def _insert_said(assignment: Assignment, said: Said, slots: Mapping[int, int]) -> Judgement:
+    annotator = assignment.annotator
+    judgement = _insert(
+        assignment,
+        verdict=said.verdict,
+        strength=said.strength,
+        reasons=list(said.reasons),
+        comment=said.comment,
+        write_in=said.write_in,
+        edited_from_id=slots[said.edited_from] if said.edited_from is not None else None,
+        seconds_active=said.active_seconds,
+        source=_source(annotator),
+        is_unblinded=is_unblinded(annotator, assignment.task),
+        is_probation=_is_on_probation(annotator, assignment.task),
+        by=annotator.user,
     )
-    require(
-        strength is None or 1 <= strength <= campaign.strength_levels, "This campaign does not ask for that strength."
-    )
-    if verdict != Verdict.RANKED:
-        return [1] * n_answers
-    levels = sorted(set(ranks))
-    require(
-        len(ranks) == n_answers and len(levels) > 1 and levels == list(range(1, len(levels) + 1)),
-        "The ranking does not cover the answers that were shown.",
-    )
-    return list(ranks)
+    insert_parts(judgement, said, slots)
+    set_flags(assignment, annotator, said.flags, reason=said.flag_reason)
+    return judgement
 
 
-def _again(assignment: Assignment, verdict: str, strength: int | None, ranks: dict[int, int]) -> Judgement:
+def _again(assignment: Assignment, said: Said) -> Judgement:
     """The judgement that stands, if the same was sent again; Conflict if another one was."""
     current = assignment.current
     assert current is not None
-    standing = dict(current.ranks.values_list("candidate_id", "rank"))
-    if (current.verdict, current.strength, standing) != (verdict, strength, ranks):
+    if not is_same(said_of(current), said):
         raise Conflict(
             "You have judged this task already, in another way.",
-            how="The first judgement stands. Undo it if you want to judge again.",
+            how="The first judgement stands. Correct it if you have changed your mind.",
         )
     return current
+
+
+def is_same(one: Said, other: Said) -> bool:
+    """Whether two say the same, flags apart: what became of a flag is the lead's, and no reason to refuse a second click."""
+    one, other = (
+        replace(said, flags=(), flag_reason="", scores=tuple(sorted(said.scores, key=str))) for said in (one, other)
+    )
+    return one == other
 
 
 def _seat_to_keep(assignment: Assignment, task: ComparisonTask, campaign: Campaign) -> int | None:
@@ -252,8 +217,14 @@ def _seat_to_keep(assignment: Assignment, task: ComparisonTask, campaign: Campai
 
 def _insert(assignment: Assignment, **fields: Any) -> Judgement:
     revision = assignment.current.revision + 1 if assignment.current is not None else 1
-    version = assignment.task.campaign.guidelines_version
-    return Judgement.objects.create(assignment=assignment, revision=revision, guidelines_version=version, **fields)
+    campaign = assignment.task.campaign
+    return Judgement.objects.create(
+        assignment=assignment,
+        revision=revision,
+        guidelines_version=campaign.guidelines_version,
+        protocol_version=campaign.protocol_version,
+        **fields,
+    )
 
 
 def _source(annotator: Annotator) -> str:

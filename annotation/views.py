@@ -24,10 +24,11 @@ from annotation.assign import (
     untouched,
 )
 from annotation.campaigns import Progress, open_campaigns, progress_of
-from annotation.forms import CHOICES, JudgementForm
 from annotation.judge import submit_judgement, undo_judgement
 from annotation.models import Annotator, Assignment, Campaign, Judgement, Place, TaskCandidate
 from annotation.people import annotator_for, n_submitted_in
+from annotation.protocol import Said
+from annotation.rows import said_of
 from core.errors import Conflict, DomainError
 from core.htmx import render_page, wants_fragment
 
@@ -204,20 +205,26 @@ def undo(request: HttpRequest, project: Project, key: str) -> HttpResponse:
 
 
 def _judge(request: HttpRequest, project: Project, me: Annotator, turn: Assignment) -> HttpResponse:
-    form = JudgementForm(request.POST)
-    if not form.is_valid():
-        error = " ".join(str(message) for messages in form.errors.values() for message in messages)
-        page = _task_page(project, me, turn, error=error, note=request.POST.get("note", ""))
-        return _task_response(request, page, status=422)
+    given = _as_fields(request)
     try:
-        submit_judgement(assignment_key=turn.key, annotator=me, **form.judgement())
+        said = Said.from_fields(given, campaign=turn.task.campaign, display_order=turn.display_order)
+        submit_judgement(assignment_key=turn.key, annotator=me, said=said)
     except Conflict as problem:
-        return _lost_response(request, _lost_page(project, turn, problem, form.cleaned_data))
+        return _lost_response(request, _lost_page(project, turn, problem, given))
     except DomainError as problem:
         if problem.status_code != 422:
             raise
-        return _task_response(request, _task_page(project, me, turn, error=problem.sentence), status=422)
+        page = _task_page(project, me, turn, error=problem.sentence, note=given["comment"])
+        return _task_response(request, page, status=422)
     return _go_on(request, project, me, turn.task.campaign, said="Saved.")
+
+
+def _as_fields(request: HttpRequest) -> dict[str, str]:
+    """The form of this page under the names of ``annotation.protocol``."""
+    choice = request.POST.get("choice", "")
+    strength = request.POST.get("strength", "") if choice in ("a", "b") else ""
+    comment, active = request.POST.get("note", ""), request.POST.get("active", "")
+    return {"choice": choice + strength, "comment": comment, "active": active}
 
 
 def _go_on(request: HttpRequest, project: Project, me: Annotator, campaign: Campaign, said: str = "") -> HttpResponse:
@@ -301,11 +308,8 @@ def answers_shown(turn: Assignment) -> list[Shown]:
 
 def choice_made(turn: Assignment, judgement: Judgement) -> str:
     """The button that a judgement was given with."""
-    if judgement.verdict != Judgement.Verdict.RANKED:
-        return next((value for value, (verdict, _) in CHOICES.items() if verdict == judgement.verdict), "")
-    slots = dict(TaskCandidate.objects.filter(task=turn.task_id).values_list("candidate_id", "slot"))
-    best = judgement.ranks.filter(rank=1).values_list("candidate_id", flat=True)[0]
-    return LETTERS[turn.display_order.index(slots[best])].lower()
+    fields = said_of(judgement).to_fields(campaign=turn.task.campaign, display_order=turn.display_order)
+    return fields["choice"][0][:1] if judgement.verdict == Judgement.Verdict.RANKED else fields["choice"][0]
 
 
 def choices_of(campaign: Campaign) -> list[Choice]:
@@ -359,8 +363,8 @@ def _lost_page(project: Project, turn: Assignment, problem: Conflict, given: dic
         sentence=problem.sentence,
         how=problem.how,
         undo_key=turn.key if may_undo else "",
-        what=labels.get(given.get("choice", ""), ""),
-        note=given.get("note", ""),
+        what=labels.get(given.get("choice", "").rstrip("1234"), ""),
+        note=given.get("comment", ""),
     )
 
 

@@ -7,8 +7,10 @@ from typing import Any
 from accounts.models import Membership, Project, Role, User
 from annotation.building import build_tasks
 from annotation.campaigns import start_campaign
-from annotation.models import Annotator, Campaign
+from annotation.judge import submit_judgement
+from annotation.models import Annotator, Assignment, Campaign, Judgement
 from annotation.people import annotator_for
+from annotation.protocol import Said
 from core.ids import content_sha256, group_sha256, sha256_hex, split_for
 from generation.models import Candidate, GenerationJob, JobArm, ModelVersion, Prompt, PromptSet
 
@@ -108,3 +110,18 @@ def make_campaign(
     build_tasks(campaign)
     campaign.refresh_from_db()
     return campaign
+
+
+def said_as_shown(turn: Assignment, ranks: Sequence[int] = (1, 2), *, verdict: str = "ranked", **more: Any) -> Said:
+    """What somebody says who ranks the answers in the order in which they are shown."""
+    places = {slot: place for place, slot in enumerate(turn.display_order)}
+    by_slot = tuple(ranks[places[slot]] for slot in sorted(places) if places[slot] < len(ranks)) + tuple(
+        ranks[len(places) :]
+    )
+    return Said(verdict=verdict, ranks=by_slot if verdict == "ranked" else (), **more)
+
+
+def judge(turn: Assignment, ranks: Sequence[int] = (1, 2), *, verdict: str = "ranked", **more: Any) -> Judgement:
+    """``turn``'s person submits this; ranks in the order shown."""
+    said = said_as_shown(turn, ranks, verdict=verdict, **more)
+    return submit_judgement(assignment_key=turn.key, annotator=turn.annotator, said=said)

@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 
 from annotation.agreement import TIE, Opinion, agreement_of, pair_agreement, position_bias, position_bias_of, wilson
 from annotation.assign import next_assignment
-from annotation.judge import live_judgements, submit_judgement
-from tests.annotation.builders import make_annotator, make_campaign
+from annotation.judge import live_judgements
+from tests.annotation.builders import judge, make_annotator, make_campaign
 
 
 def opinions(*tasks: str) -> list[Opinion]:
@@ -76,7 +76,7 @@ def test_judgements_are_read_in_the_order_that_each_person_saw():
         annotator = make_annotator(campaign.project, name)
         while turn := next_assignment(annotator, campaign):
             ranks = (1, 2) if turn.display_order == [0, 1] else (2, 1)  # always the answer in slot 0
-            submit_judgement(assignment_key=turn.key, annotator=annotator, verdict="ranked", ranks=ranks)
+            judge(turn, ranks)
     found = pair_agreement(live_judgements())
     assert (found.n_pairs, found.value) == (12, 1)
     bias = position_bias(live_judgements())
@@ -88,5 +88,5 @@ def test_who_always_takes_the_first_answer_is_seen():
     campaign = make_campaign(n_tasks=20)
     annotator = make_annotator(campaign.project)
     while turn := next_assignment(annotator, campaign):
-        submit_judgement(assignment_key=turn.key, annotator=annotator, verdict="ranked", ranks=(1, 2))
+        judge(turn)
     assert position_bias(live_judgements()).is_off_half

@@ -16,11 +16,11 @@ from hypothesis.stateful import (
 
 from accounts.models import User
 from annotation.assign import expire_leases, next_assignment, release_assignment, skip_assignment
-from annotation.judge import submit_judgement, undo_judgement, void_judgement
+from annotation.judge import undo_judgement, void_judgement
 from annotation.models import Assignment, Campaign, ComparisonTask, Judgement
 from core.errors import Conflict, DomainError
 from core.jobs import from_now
-from tests.annotation.builders import make_campaign, make_people, make_user
+from tests.annotation.builders import judge, make_campaign, make_people, make_user
 from tests.annotation.checks import violations
 
 N_PEOPLE, N_TASKS = 4, 3
@@ -80,9 +80,7 @@ class Seats(RuleBasedStateMachine):
         same_again = status == "submitted" and self.choice[turn] == choice
         accepted = status == "open" or same_again or (status == "expired" and seat_is_free)
         try:
-            submit_judgement(
-                assignment_key=self.key[turn], annotator=self.people[turn[0]], verdict="ranked", ranks=RANKS[choice]
-            )
+            judge(Assignment.objects.select_related("annotator").get(key=self.key[turn]), RANKS[choice])
         except Conflict:
             assert not accepted
             return

@@ -13,13 +13,13 @@ from annotation.campaigns import (
     resume_campaign,
     start_campaign,
 )
-from annotation.judge import submit_judgement
 from annotation.models import Assignment, Campaign, ComparisonTask, TaskCandidate
 from annotation.tasks import build_campaign
 from core.errors import DomainError
 from core.jobs import JobStatus, claim, from_now, request_cancel, requeue
 from core.transitions import IllegalMove
 from tests.annotation.builders import (
+    judge,
     make_annotator,
     make_campaign,
     make_candidates,
@@ -173,7 +173,7 @@ def test_t033_the_side_of_an_answer_is_a_fair_coin_and_is_kept():
     for name in ("Ana", "Ben"):
         annotator = make_annotator(campaign.project, name)
         while turn := next_assignment(annotator, campaign):
-            submit_judgement(assignment_key=turn.key, annotator=annotator, verdict="tie")
+            judge(turn, verdict="tie")
     orders = list(Assignment.objects.values_list("display_order", flat=True))
     assert len(orders) == 200
     assert 60 <= orders.count([0, 1]) <= 140  # outside, with a fair coin, less than once in a hundred million

@@ -8,6 +8,7 @@ from annotation.assign import next_assignment
 from annotation.judge import submit_judgement, undo_judgement
 from annotation.models import Annotator, Campaign, Judgement, Place
 from annotation.onboarding import Onboarding, enter, first_stage, onboarding_of
+from annotation.protocol import Said
 from core.errors import Conflict, DomainError
 from tests.annotation.builders import make_annotator, make_campaign
 
@@ -86,7 +87,7 @@ def test_of_two_who_move_a_person_one_wins() -> None:
 def judge(ana: Annotator, campaign: Campaign) -> Judgement:
     turn = next_assignment(ana, campaign)
     assert turn is not None
-    return submit_judgement(assignment_key=turn.key, annotator=ana, verdict="tie")
+    return submit_judgement(assignment_key=turn.key, annotator=ana, said=Said("tie"))
 
 
 @pytest.mark.django_db

@@ -9,13 +9,20 @@ from django.urls import reverse
 from accounts.models import Role
 from annotation.assign import expire_leases, next_assignment, skip_assignment
 from annotation.campaigns import close_campaign
-from annotation.judge import submit_judgement
 from annotation.models import Annotator, Assignment, Campaign, ComparisonTask, Judgement
 from annotation.pageclient import read_page
 from annotation.people import annotator_for
 from core.jobs import from_now
 from generation.models import GenerationJob, ModelReveal
-from tests.annotation.builders import make_annotator, make_campaign, make_job, make_model, make_project, make_user
+from tests.annotation.builders import (
+    judge,
+    make_annotator,
+    make_campaign,
+    make_job,
+    make_model,
+    make_project,
+    make_user,
+)
 from tests.annotation.checks import violations
 
 pytestmark = pytest.mark.django_db
@@ -459,7 +466,7 @@ def test_the_detail_page_counts_what_was_left_out_and_how_far_people_agree():
     for name in ("Ana", "Ben"):
         annotator = make_annotator(project, name)
         while turn := next_assignment(annotator, campaign):
-            submit_judgement(assignment_key=turn.key, annotator=annotator, verdict="tie")
+            judge(turn, verdict="tie")
     client = Client()
     client.force_login(make_user("Ravi", project, Role.RESEARCHER))
     body = client.get(reverse("annotation:campaign", args=[project.slug, campaign.key])).content.decode()

@@ -15,11 +15,11 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from annotation.assign import expire_leases, next_assignment, skip_assignment, take_up_again
-from annotation.judge import submit_judgement, undo_judgement
+from annotation.judge import undo_judgement
 from annotation.models import Annotator, Assignment, Campaign, ComparisonTask, Judgement
 from core.errors import Conflict
 from core.jobs import from_now
-from tests.annotation.builders import make_annotator, make_campaign, make_people
+from tests.annotation.builders import judge, make_annotator, make_campaign, make_people
 from tests.annotation.checks import violations
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -48,10 +48,6 @@ def at_once(work: Callable[[int], Any], n_threads: int = N_THREADS) -> list[Any]
 
     with ThreadPoolExecutor(n_threads) as pool:
         return [future.result() for future in [pool.submit(run, number) for number in range(n_threads)]]
-
-
-def judge(turn: Assignment, choice: tuple[int, int] = (1, 2)) -> Judgement:
-    return submit_judgement(assignment_key=turn.key, annotator=turn.annotator, verdict="ranked", ranks=choice)
 
 
 def work_off(annotator: Annotator, campaign: Campaign, moods: random.Random, check: Callable[[], None]) -> None:

@@ -6,17 +6,13 @@ from annotation.assign import expire_leases, next_assignment, release_assignment
 from annotation.campaigns import close_campaign, pause_campaign, resume_campaign
 from annotation.judge import submit_judgement, undo_judgement, void_judgement
 from annotation.models import Assignment, ComparisonTask, Judgement
+from annotation.protocol import Said
 from core.errors import Conflict, DomainError
 from core.jobs import from_now
-from tests.annotation.builders import make_annotator, make_campaign, make_people, make_project, make_user
+from tests.annotation.builders import judge, make_annotator, make_campaign, make_people, make_project, make_user
 from tests.annotation.checks import violations
 
 pytestmark = pytest.mark.django_db
-
-
-def judge(assignment: Assignment, ranks=(1, 2), **options) -> Judgement:
-    options = {"verdict": "ranked", "ranks": ranks, **options}
-    return submit_judgement(assignment_key=assignment.key, annotator=assignment.annotator, **options)
 
 
 def let_lapse(assignment: Assignment) -> None:
@@ -279,7 +275,7 @@ def test_nobody_judges_with_somebody_elses_assignment():
     ana, ben = make_people(campaign.project, 2)
     assignment = next_assignment(ana, campaign)
     with pytest.raises(DomainError):
-        submit_judgement(assignment_key=assignment.key, annotator=ben, verdict="tie")
+        submit_judgement(assignment_key=assignment.key, annotator=ben, said=Said("tie"))
     with pytest.raises(DomainError):
         skip_assignment(assignment_key=assignment.key, annotator=ben)
 
@@ -300,11 +296,12 @@ def test_what_the_campaign_does_not_ask_for_is_refused(verdict, ranks, strength)
     assert not Judgement.objects.exists()
 
 
-def test_strength_is_kept_where_one_answer_is_better_and_dropped_in_a_tie():
+def test_strength_is_kept_where_one_answer_is_better_and_refused_in_a_tie():
     campaign = make_campaign(n_tasks=2, strength_levels=3)
     ana = make_annotator(campaign.project)
     assert judge(next_assignment(ana, campaign), strength=3).strength == 3
-    assert judge(next_assignment(ana, campaign), verdict="tie", strength=2).strength is None
+    with pytest.raises(DomainError, match="strength"):
+        judge(next_assignment(ana, campaign), verdict="tie", strength=2)
 
 
 def test_every_move_of_an_assignment_leaves_an_event():

@@ -10,6 +10,7 @@ from annotation.building import build_tasks
 from annotation.judge import submit_judgement
 from annotation.models import Campaign
 from annotation.people import annotator_for
+from annotation.protocol import Said
 from core.errors import Conflict, DomainError
 from core.transitions import IllegalMove
 from generation.models import Deployment, Endpoint, GenerationJob
@@ -155,7 +156,7 @@ def test_whoever_skipped_the_rest_alone_is_led_on_to_the_freeze():
     round_ = world.round()
     campaign, ravi = judging(world, round_), annotator_for(world.ravi, world.project)
     first = next_assignment(ravi, campaign)
-    submit_judgement(assignment_key=first.key, annotator=ravi, verdict="tie")
+    submit_judgement(assignment_key=first.key, annotator=ravi, said=Said("tie"))
     skipped = next_assignment(ravi, campaign)
     assert board(world, round_).next.label == "Judge answers"
     skip_assignment(assignment_key=skipped.key, annotator=ravi)
