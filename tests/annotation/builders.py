@@ -93,6 +93,7 @@ def make_campaign(
     overlap: int = 1,
     job: GenerationJob | None = None,
     pairing: dict[str, Any] | None = None,
+    kind: str = "pair",
     **options: Any,
 ) -> Campaign:
     """An open campaign, built by the real job: two answers a prompt give one task a prompt."""
@@ -104,6 +105,7 @@ def make_campaign(
         jobs=[job],
         pairing=pairing or {"pairs": "within"},
         overlap=overlap,
+        kind=kind,
         options=options,
         by=None,
     )
