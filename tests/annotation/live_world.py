@@ -7,6 +7,7 @@ from annotation.judge import submit_judgement
 from annotation.live import answer_turn, assignment_of_turn, send_prompt, start_conversation
 from annotation.live_campaigns import start_live_campaign
 from annotation.models import Annotator, Assignment, Campaign, Conversation, Turn
+from annotation.protocol import Said
 from generation.models import Deployment, Endpoint, ModelVersion
 from generation.sampling_run import run_generation
 from tests.annotation.builders import make_annotator, make_project
@@ -73,9 +74,10 @@ class Writer:
         answer_turn(self.last.pk, run_generation)
 
     def judge(self, choice: str = "a") -> None:
-        said = {"a": ("ranked", (1, 2)), "b": ("ranked", (2, 1)), "tie": ("tie", ()), "both_bad": ("all_bad", ())}
-        verdict, ranks = said[choice]
-        submit_judgement(assignment_key=self.assignment.key, annotator=self.me, verdict=verdict, ranks=ranks)
+        given = {"choice": choice}
+        turn = self.assignment
+        said = Said.from_fields(given, campaign=turn.task.campaign, display_order=turn.display_order)
+        submit_judgement(assignment_key=turn.key, annotator=self.me, said=said)
 
     def turn(self, choice: str = "a", text: str = WORDS) -> Turn:
         """A whole turn."""
