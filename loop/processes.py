@@ -37,6 +37,20 @@ def pick_port(wanted: int, host: str) -> int:
     return free_port(host)
 
 
+def web_command(host: str, port: int, *, workers: int = 1) -> list[str]:
+    """The web server. One worker with a few threads is the best for SQLite; PostgreSQL may have one worker a core."""
+    command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", host, "--port", str(port)]
+    return [
+        *command,
+        "--workers",
+        str(workers),
+        "--blocking-threads",
+        "8",
+        "--no-access-log",
+        "config.wsgi:application",
+    ]
+
+
 @dataclass
 class Processes:
     """Every process under a nurse of its own, so that none outlives this one, however it ends."""
@@ -59,10 +73,8 @@ class Processes:
         python = sys.executable
         manage = str(Path(settings.BASE_DIR) / "manage.py")
         celery = [python, "-m", "celery", "-A", "config"]
-        web = [python, "-m", "granian", "--interface", "wsgi", "--host", self.host, "--port", str(self.port)]
-        web += ["--workers", "1", "--blocking-threads", "8", "--no-access-log", "config.wsgi:application"]
         commands = {
-            "web": web,
+            "web": web_command(self.host, self.port),
             "worker": [
                 *celery,
                 "worker",

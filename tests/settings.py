@@ -29,6 +29,7 @@ if TEST_DATABASE == "postgres":
         "HOST": "127.0.0.1",
         "PORT": "0",  # filled in when the server has started
         "TEST": {"NAME": "whetstone_test"},
+        "OPTIONS": {"prepare_threshold": 1},
     }
 elif TEST_DATABASE == "sqlite":
     DATABASES["default"] = {
