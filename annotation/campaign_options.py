@@ -5,6 +5,7 @@ from typing import Any
 
 from accounts.models import Project
 from annotation.models import Campaign
+from annotation.onboarding import Onboarding
 from annotation.pairs import Pairing
 from annotation.protocol import Protocol
 from core.errors import DomainError, require
@@ -24,13 +25,6 @@ WORK = (
 # These decide which tasks there are, and are fixed at the start.
 FIXED = ("kind", "is_live", "regression_share", "chosen_is_worse", "template", "cloned_from")
 OPTIONS = frozenset({*MEANING, *WORK, *FIXED, "guidelines"} - {"name"})
-
-ONBOARDING: dict[str, tuple[int, int]] = {
-    "n_practice": (0, 50),
-    "n_qualification": (0, 50),
-    "tries": (1, 10),
-    "probation": (0, 1000),
-}
 
 
 def checked(options: Mapping[str, Any], *, project: Project, kind: str) -> dict[str, Any]:
@@ -107,24 +101,9 @@ def _audience(given: Mapping[str, Any], project: Project) -> dict[str, list[str]
 
 
 def _onboarding(given: Mapping[str, Any]) -> dict[str, Any]:
-    unknown = set(given) - {"keys", "pass_mark", *ONBOARDING}
-    require(not unknown, f"The way in has no setting {sorted(unknown)[0]!r}." if unknown else "")
-    found: dict[str, Any] = {}
-    for name, (least, most) in ONBOARDING.items():
-        if given.get(name) is not None:
-            number = given[name]
-            require(
-                isinstance(number, int) and least <= number <= most,
-                f"{name.removeprefix('n_').capitalize()}: a number from {least} to {most}.",
-            )
-            found[name] = number
-    mark = given.get("pass_mark")
-    require(mark is None or 0 < mark <= 1, "The pass mark is a share above 0, up to 100 %.")
-    if mark is not None:
-        found["pass_mark"] = float(mark)
-    found["keys"] = bool(given.get("keys"))
-    asks = found["keys"] or any(found.get(name) for name in ("n_practice", "n_qualification", "probation"))
-    return found if asks else {}
+    """As ``annotation.onboarding`` reads it; a pass mark and tries alone ask nothing."""
+    onboarding = Onboarding.parse({name: value for name, value in given.items() if value is not None})
+    return onboarding.stored() if len(onboarding.stages) > 1 else {}
 
 
 def options_of(campaign: Campaign) -> dict[str, Any]:

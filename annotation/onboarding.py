@@ -60,7 +60,10 @@ class Onboarding:
     @property
     def n_to_pass(self) -> int:
         """How many items of a qualification must be right."""
-        return max(1, math.ceil(self.pass_mark * self.n_qualification - 1e-9))
+        return self.n_to_pass_of(self.n_qualification)
+
+    def n_to_pass_of(self, n_items: int) -> int:
+        return max(1, math.ceil(self.pass_mark * n_items - 1e-9))
 
     @property
     def stages(self) -> list[Stage]:
