@@ -15,7 +15,9 @@ from celery import current_app
 from django.db import transaction
 from django.db.models import Count, Q, QuerySet
 from django.db.models.functions import Now
+from django.urls import reverse
 
+from accounts.models import Project
 from annotation.assign import lease_seconds, release_assignment, retried
 from annotation.models import (
     Annotator,
@@ -72,6 +74,14 @@ def pattern_of(campaign: Campaign) -> GenerationJob:
 
 def open_conversation(annotator: Annotator, campaign: Campaign) -> Conversation | None:
     return campaign.conversations.filter(annotator=annotator, status=Conversation.Status.OPEN).first()
+
+
+def live_url(project: Project, me: Annotator | None, campaign: Campaign) -> str:
+    """Where this person goes on in a live campaign: their open conversation, or the page where one begins."""
+    talk = open_conversation(me, campaign) if me is not None else None
+    if talk is None:
+        return reverse("annotation:live", args=[project.slug, campaign.key])
+    return reverse("annotation:conversation", args=[project.slug, campaign.key, talk.key])
 
 
 def conversations_of(annotator: Annotator, campaign: Campaign) -> QuerySet[Conversation]:
@@ -335,13 +345,22 @@ def _remove(turn: Turn) -> None:
     forget_live(job)  # where its worker is just at it, the chore comes again
 
 
-def check_may_write(annotator: Annotator, campaign: Campaign) -> None:
+def check_may_write(annotator: Annotator | None, campaign: Campaign) -> None:
     """Raises DomainError with the reason why this person cannot write a prompt here now."""
     require(campaign.is_live, "Nobody writes prompts in this campaign.")
     fresh = Campaign.objects.values_list("stage", "n_tasks").get(pk=campaign.pk)
     require(fresh[0] == Campaign.Stage.OPEN, f"This campaign is {fresh[0]}.", how="What you have judged is kept.")
     require(n_turns(campaign) < fresh[1], "This campaign has all the turns that it wants.", how="Thank you.")
     serving_arms(pattern_of(campaign))
+
+
+def why_not(annotator: Annotator | None, campaign: Campaign) -> DomainError | None:
+    """Why this person cannot write here now; None where they can. ``annotator`` is None for someone who never judged here."""
+    try:
+        check_may_write(annotator, campaign)
+    except DomainError as problem:
+        return problem
+    return None
 
 
 def _locked(annotator: Annotator, key: str) -> Conversation:

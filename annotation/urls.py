@@ -1,17 +1,22 @@
 from django.urls import path
 
-from annotation import campaign_views, views
+from annotation import campaign_views, live_views, views
 
 app_name = "annotation"
 
 urlpatterns = [
     path("annotate/", views.next_task, name="next"),
     path("annotate/campaign/<slug:key>/", views.start, name="start"),
+    path("annotate/live/<slug:key>/", live_views.begin, name="live"),
+    path("annotate/live/<slug:key>/<slug:talk>/", live_views.conversation, name="conversation"),
+    path("annotate/live/<slug:key>/<slug:talk>/pick/", live_views.pick, name="live-pick"),
+    path("annotate/live/<slug:key>/<slug:talk>/<slug:action>/", live_views.act, name="live-act"),
     path("annotate/<slug:key>/", views.assignment, name="assignment"),
     path("annotate/<slug:key>/skip/", views.skip, name="skip"),
     path("annotate/<slug:key>/undo/", views.undo, name="undo"),
     path("campaigns/", campaign_views.campaigns, name="campaigns"),
     path("campaigns/new/", campaign_views.new_campaign, name="new-campaign"),
+    path("campaigns/new/live/", live_views.new_live_campaign, name="new-live-campaign"),
     path("campaigns/<slug:key>/", campaign_views.campaign, name="campaign"),
     path("campaigns/<slug:key>/judgements/", campaign_views.judgements, name="judgements"),
     path("campaigns/<slug:key>/judgements/<slug:judgement>/void/", campaign_views.void, name="void"),

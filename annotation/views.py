@@ -25,12 +25,13 @@ from annotation.assign import (
 )
 from annotation.campaigns import Progress, open_campaigns, progress_of
 from annotation.judge import submit_judgement, undo_judgement
+from annotation.live import live_url
 from annotation.models import Annotator, Assignment, Campaign, Judgement, Place, TaskCandidate
 from annotation.people import annotator_for, n_submitted_in
 from annotation.protocol import Said
 from annotation.rows import said_of
 from core.errors import Conflict, DomainError
-from core.htmx import render_page, wants_fragment
+from core.htmx import render_page, see_other, wants_fragment
 
 LETTERS = "ABCDEFGH"
 SKIP_REASONS = (
@@ -146,6 +147,8 @@ def next_task(request: HttpRequest, project: Project) -> HttpResponse:
 def start(request: HttpRequest, project: Project, key: str) -> HttpResponse:
     """GET: what the campaign asks, and whether there is anything for this person. POST: the next task."""
     campaign = _campaign(project, key)
+    if campaign.is_live:
+        return see_other(request, live_url(project, _me(request, project), campaign))
     if request.method == "POST":
         return _go_on(request, project, _annotator(request, project), campaign)
     page = _start_page(project, campaign, _me(request, project))
@@ -229,6 +232,8 @@ def _as_fields(request: HttpRequest) -> dict[str, str]:
 
 def _go_on(request: HttpRequest, project: Project, me: Annotator, campaign: Campaign, said: str = "") -> HttpResponse:
     """The next task of this campaign: swapped in for htmx, 303 for a browser. Without one, the start page says why."""
+    if campaign.is_live:
+        return see_other(request, live_url(project, me, campaign))
     turn = next_assignment(me, campaign)
     if turn is not None:
         return _to_task(request, project, me, turn, said=said)
