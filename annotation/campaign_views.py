@@ -19,8 +19,8 @@ from annotation.campaigns import Progress, progress_of, split_counts, start_camp
 from annotation.forms import VoidForm
 from annotation.judge import live_judgements, void_judgement
 from annotation.models import Assignment, Campaign, Judgement, Place
+from annotation.pages import words_said
 from annotation.people import n_submitted_in
-from annotation.views import choice_made, choices_of
 from core.errors import DomainError
 from core.htmx import render_page, see_other
 from core.jobs import request_cancel, requeue
@@ -236,12 +236,11 @@ def _judgements_response(
     live = live_judgements().filter(assignment__task__campaign=found).order_by("-id")
     pager = Paginator(live.select_related("assignment__annotator", "assignment__task__prompt"), ROWS_A_PAGE)
     page_obj = pager.get_page(request.GET.get("page"))
-    labels = {choice.value: choice.label for choice in choices_of(found)} | {"tie": "Tie", "both_bad": "Both bad"}
     page = JudgementsPage(
         project=project,
         campaign=found,
         page_obj=page_obj,
-        rows=[_row(judgement, labels) for judgement in page_obj],
+        rows=[_row(judgement, found) for judgement in page_obj],
         form=form,
         may_void=_may(request, Role.REVIEWER) and found.stage != Campaign.Stage.CLOSED,
     )
@@ -250,10 +249,9 @@ def _judgements_response(
     )
 
 
-def _row(judgement: Judgement, labels: dict[str, str]) -> Row:
+def _row(judgement: Judgement, campaign: Campaign) -> Row:
     turn = judgement.assignment
-    what = labels.get(choice_made(turn, judgement), judgement.get_verdict_display())
-    return Row(judgement, turn.annotator.pseudonym, turn.task.prompt.last_turn, what)
+    return Row(judgement, turn.annotator.pseudonym, turn.task.prompt.last_turn, words_said(judgement, campaign))
 
 
 def _membership(request: HttpRequest) -> Membership:

@@ -28,7 +28,8 @@ from annotation.live import (
     why_not,
 )
 from annotation.models import Annotator, Assignment, Campaign, Conversation, Judgement, Place, TaskCandidate, Turn
-from annotation.views import LETTERS, CampaignPage
+from annotation.pages import CampaignPage
+from annotation.protocol import LETTERS
 from core.jobs import JobStatus
 from generation.live import NotServed
 

@@ -17,7 +17,7 @@ from annotation.live_forms import LiveCampaignForm, deployments_of
 from annotation.live_pages import LivePage, NewPage, begin_page, live_page
 from annotation.models import Annotator, Campaign, Conversation
 from annotation.people import annotator_for
-from annotation.views import _to_task
+from annotation.views.parts import to_task
 from core.errors import Conflict, DomainError
 from core.htmx import render_page, see_other, wants_fragment
 
@@ -115,7 +115,7 @@ def _standing(request: HttpRequest, project: Project, found: Conversation, said:
     if page.state == "judge":
         turn = live.assignment_of_turn(live.turns_of(found)[-1])
         assert turn is not None
-        return _to_task(request, project, found.annotator, turn, said=said or "Both answers are there.")
+        return to_task(request, project, found.annotator, turn, said=said or "Both answers are there.")
     if wants_fragment(request) and request.GET.get("shown") == page.shown:
         return HttpResponse(status=204)  # the clock asked, and nothing has changed
     return _response(request, page)

@@ -20,12 +20,13 @@ class PageProblem(DomainError):
 
 @dataclass
 class Form:
-    """One form with what it would send untouched; ``buttons`` are the (name, value) pairs that may be added."""
+    """One form with what it would send untouched; what may be added stands in ``buttons`` and ``options`` (of radio buttons)."""
 
     action: str
     id: str = ""
     fields: dict[str, list[str]] = field(default_factory=dict)
     buttons: list[tuple[str, str]] = field(default_factory=list)
+    options: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass
@@ -94,6 +95,8 @@ class _Reader(HTMLParser):
         kind = given.get("type", "submit" if tag == "button" else "text")
         if tag == "button" and kind == "submit":
             form.buttons.append((name, given.get("value", "")))
+        elif tag == "input" and kind == "radio" and "checked" not in given:
+            form.options.append((name, given.get("value", "on")))
         elif tag == "input" and (kind not in ("radio", "checkbox", "submit", "file") or "checked" in given):
             form.fields.setdefault(name, []).append(given.get("value", "on" if kind in ("radio", "checkbox") else ""))
 

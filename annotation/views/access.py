@@ -1,0 +1,37 @@
+"""Who is at the screen, and what they may open. Anything else looks like nothing."""
+
+from django.http import Http404, HttpRequest
+from django.shortcuts import get_object_or_404
+
+from accounts.access import person
+from accounts.models import Project
+from annotation.assign import assignment_of
+from annotation.models import Annotator, Assignment, Campaign
+from annotation.people import annotator_for
+from core.errors import DomainError
+
+
+def me_in(request: HttpRequest, project: Project) -> Annotator | None:
+    """This person as an annotator, if they have ever judged here: opening a page creates nothing."""
+    return Annotator.objects.filter(project=project, user=person(request)).select_related("user").first()
+
+
+def made_annotator(request: HttpRequest, project: Project) -> Annotator:
+    return annotator_for(person(request), project)
+
+
+def campaign_of(project: Project, key: str) -> Campaign:
+    """A campaign that annotators may know of: one that is being built is not there yet."""
+    hidden = (Campaign.Stage.DRAFT, Campaign.Stage.BUILDING)
+    return get_object_or_404(Campaign.objects.exclude(stage__in=hidden), project=project, key=key)
+
+
+def turn_of(request: HttpRequest, project: Project, key: str) -> tuple[Annotator, Assignment]:
+    """One's own assignment. Anybody else's looks like one that does not exist."""
+    me = me_in(request, project)
+    if me is None:
+        raise Http404("No such assignment.")
+    try:
+        return me, assignment_of(me, key)
+    except DomainError:
+        raise Http404("No such assignment.") from None

@@ -1,0 +1,94 @@
+"""One's own judgements of a campaign: searchable, each can be opened and corrected until the campaign closes."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import urlencode
+
+from django.core.paginator import Page, Paginator
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.views.decorators.http import require_GET
+
+from accounts import preferences
+from accounts.access import person, project_view
+from accounts.models import Project, Role
+from annotation.models import Annotator, Assignment, Campaign
+from annotation.pages import CampaignPage, words_said
+from annotation.views.access import campaign_of, me_in
+from core.htmx import render_page
+
+PER_PAGE = 30
+MAX_QUERY = 200
+Status = Assignment.Status
+STATUSES = {"submitted": "Judged", "skipped": "Skipped", "parked": "Asked"}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    key: str
+    status: str
+    prompt: str
+    what: str
+    comment: str
+    when: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MinePage(CampaignPage):
+    rows: list[Row]
+    page_obj: Page
+    pager_query: str
+    query: str
+    status: str
+    statuses: dict[str, str]
+    is_closed: bool
+
+
+@require_GET
+@project_view(Role.ANNOTATOR)
+def mine(request: HttpRequest, project: Project, key: str) -> HttpResponse:
+    campaign = campaign_of(project, key)
+    me = me_in(request, project)
+    query = request.GET.get("q", "").strip()[:MAX_QUERY]
+    status = request.GET.get("status", "")
+    status = status if status in STATUSES else "submitted"
+    found = _found(me, campaign, query, status) if me else Assignment.objects.none()
+    pages = Paginator(found, PER_PAGE).get_page(request.GET.get("page"))
+    page = MinePage(
+        project=project,
+        campaign=campaign,
+        look=preferences.read(person(request)),
+        here=reverse("annotation:mine", args=[project.slug, campaign.key]),
+        rows=[_row(turn, campaign) for turn in pages],
+        page_obj=pages,
+        pager_query=urlencode({"q": query, "status": status}) + "&",
+        query=query,
+        status=status,
+        statuses=STATUSES,
+        is_closed=campaign.stage == Campaign.Stage.CLOSED,
+    )
+    return render_page(request, "annotation/mine.html", "annotation/_mine.html", page, no_store=True)
+
+
+def _found(me: Annotator, campaign: Campaign, query: str, status: str) -> QuerySet[Assignment]:
+    """Each word of the query stands in the prompt, in one of the answers, or in what this person wrote."""
+    turns = Assignment.objects.filter(annotator=me, task__campaign=campaign, status=status)
+    turns = turns.filter(purpose=Assignment.Purpose.WORK).select_related("task__prompt", "current")
+    for word in query.split():
+        turns = turns.filter(
+            Q(task__prompt__messages__icontains=word)
+            | Q(task__candidates__text__icontains=word)
+            | Q(current__comment__icontains=word)
+            | Q(current__write_in__icontains=word)
+        )
+    return turns.distinct().order_by("-finished_at", "-id")
+
+
+def _row(turn: Assignment, campaign: Campaign) -> Row:
+    what, comment = turn.skip_reason, ""
+    if turn.status == Status.SUBMITTED and turn.current is not None:
+        turn.current.assignment = turn
+        what = words_said(turn.current, campaign)
+        comment = turn.current.comment
+    return Row(turn.key, turn.status, turn.task.prompt.last_turn, what, comment, turn.finished_at or turn.opened_at)

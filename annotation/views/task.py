@@ -1,0 +1,116 @@
+"""One task: shown, judged, corrected, skipped, taken back."""
+
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST
+
+from accounts import preferences
+from accounts.access import person, project_view
+from accounts.models import Project, Role
+from annotation.assign import assignment_of, skip_assignment
+from annotation.judge import submit_judgement, undo_judgement
+from annotation.models import Annotator, Assignment, Campaign
+from annotation.pages import LostPage, texts_shown
+from annotation.protocol import LETTERS, Incomplete, Said
+from annotation.screen import SKIP_REASONS, Entered
+from annotation.views.access import turn_of
+from annotation.views.parts import (
+    done_page,
+    go_on,
+    lost_page,
+    lost_response,
+    task_page,
+    task_response,
+    to_task,
+)
+from core.errors import Conflict, DomainError
+
+Status = Assignment.Status
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@project_view(Role.ANNOTATOR)
+def assignment(request: HttpRequest, project: Project, key: str) -> HttpResponse:
+    """GET: the task. POST: the judgement, then the next task."""
+    me, turn = turn_of(request, project, key)
+    if request.method == "POST":
+        return _judge(request, project, me, turn)
+    if turn.status == Status.SUBMITTED:
+        return task_response(request, done_page(request, project, me, turn))
+    is_closed = turn.task.campaign.stage == Campaign.Stage.CLOSED
+    may_judge = turn.status in (Status.OPEN, Status.PARKED) or (turn.status == Status.EXPIRED and turn.task.is_free)
+    if may_judge and not is_closed:
+        return task_response(request, task_page(request, project, me, turn))
+    page = LostPage(
+        project=project,
+        campaign=turn.task.campaign,
+        look=preferences.read(person(request)),
+        here=reverse("annotation:start", args=[project.slug, turn.task.campaign.key]),
+        sentence="This campaign is closed." if is_closed else _what_became_of(turn),
+        how="" if is_closed else "Go on with the next one.",
+        undo_key=turn.key if turn.status == Status.SKIPPED and not is_closed else "",
+    )
+    return lost_response(request, page)
+
+
+@require_POST
+@project_view(Role.ANNOTATOR)
+def skip(request: HttpRequest, project: Project, key: str) -> HttpResponse:
+    me, turn = turn_of(request, project, key)
+    number = request.POST.get("reason", "")
+    reason = SKIP_REASONS[int(number) - 1] if number in {str(n + 1) for n in range(len(SKIP_REASONS))} else ""
+    try:
+        skip_assignment(assignment_key=turn.key, annotator=me, reason=reason)
+    except Conflict as problem:
+        return lost_response(request, lost_page(request, project, turn, problem, Entered()))
+    return go_on(request, project, me, turn.task.campaign, after=turn, said="Skipped.")
+
+
+@require_POST
+@project_view(Role.ANNOTATOR)
+def undo(request: HttpRequest, project: Project, key: str) -> HttpResponse:
+    me, turn = turn_of(request, project, key)
+    try:
+        undo_judgement(assignment_key=turn.key, annotator=me)
+    except Conflict as problem:
+        return lost_response(request, lost_page(request, project, turn, problem, Entered()))
+    return to_task(request, project, me, assignment_of(me, key), said="Taken back. Judge it again.")
+
+
+# ---- steps -------------------------------------------------------------------------------------------------------------
+
+
+def _judge(request: HttpRequest, project: Project, me: Annotator, turn: Assignment) -> HttpResponse:
+    entered = Entered(dict(request.POST.lists()))
+    if "begin" in request.POST:
+        page = task_page(request, project, me, turn, entered=_begun(turn, entered), is_begun=True)
+        return task_response(request, page)
+    try:
+        said = Said.from_fields(request.POST, campaign=turn.task.campaign, display_order=turn.display_order)
+        submit_judgement(assignment_key=turn.key, annotator=me, said=said)
+    except Conflict as problem:
+        return lost_response(request, lost_page(request, project, turn, problem, entered))
+    except DomainError as problem:
+        if problem.status_code != 422:
+            raise
+        wrong = problem.fields if isinstance(problem, Incomplete) else ()
+        page = task_page(request, project, me, turn, entered=entered, wrong=wrong, error=problem.sentence)
+        return task_response(request, page, status=422)
+    return go_on(request, project, me, turn.task.campaign, after=turn, said="Saved.")
+
+
+def _begun(turn: Assignment, entered: Entered) -> Entered:
+    """The form again, its better answer filled with the text of the answer that ``begin`` names."""
+    letter = entered.one("begin").upper()
+    texts = texts_shown(turn)
+    place = LETTERS.find(letter) if letter else -1
+    text = texts[place] if 0 <= place < len(texts) else ""
+    return entered.but(write_in=text, edited_from=letter if text else "")
+
+
+def _what_became_of(turn: Assignment) -> str:
+    sentences = {
+        Status.SKIPPED: "You have skipped this task.",
+        Status.EXPIRED: "This task was kept for you for a while, then given to somebody else.",
+    }
+    return sentences.get(Status(turn.status), "This task is no longer yours.")
