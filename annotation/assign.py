@@ -19,7 +19,7 @@ from django.db.models.functions import Now
 from accounts.access import not_expired
 from accounts.models import Membership, Project, User
 from annotation.models import Annotator, Assignment, Campaign, ComparisonTask, Place
-from annotation.onboarding import first_columns, may_work
+from annotation.onboarding import first_columns, may_work, not_working
 from core.errors import Conflict, DomainError, require
 from core.jobs import from_now
 from core.transitions import move, try_move
@@ -298,7 +298,8 @@ def expire_leases() -> int:
         is_annotator=True,
         user__is_active=True,
     )
-    gone = Q(annotator__user__isnull=False) & ~Exists(member)
+    off = Place.objects.filter(not_working(), annotator=OuterRef("annotator"), campaign=OuterRef("task__campaign"))
+    gone = (Q(annotator__user__isnull=False) & ~Exists(member)) | Exists(off)
     held = Assignment.objects.filter(status__in=IN_HAND)
     n_freed = 0
     # A parked task has no lease: it stays its holder's until they may judge no more.
@@ -318,6 +319,15 @@ def release_leases_of(project: Project, user: User) -> None:
     )
     for pk, task_id in held:
         _expire(pk, task_id, Assignment.Status.RELEASED, Q(), "its holder left")
+
+
+def release_turns_of(place: Place, note: str) -> None:
+    """Free the seats that a person holds in one campaign, because a lead says so."""
+    held = Assignment.objects.filter(
+        annotator=place.annotator_id, task__campaign=place.campaign_id, status__in=IN_HAND
+    ).values_list("pk", "task_id")
+    for pk, task_id in held:
+        _expire(pk, task_id, Assignment.Status.RELEASED, Q(), note)
 
 
 @transaction.atomic

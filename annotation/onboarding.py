@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from django.db.models import F
+from django.db.models import F, Q
 
 from accounts.audit import record
 from accounts.models import User
@@ -120,6 +120,11 @@ def columns_at(campaign: Campaign, stage: Stage) -> dict[str, Any]:
 def may_work(place: Place) -> bool:
     """Whether this person is given tasks: the way in is behind them, and no lead took them off the campaign."""
     return place.blocked_at is None and place.stage in WORKING
+
+
+def not_working() -> Q:
+    """The condition of a place whose holder is given no tasks."""
+    return Q(blocked_at__isnull=False) | ~Q(stage__in=WORKING)
 
 
 def enter(place: Place, to: Stage, *, by: User | None = None, note: str = "", **changes: Any) -> None:
