@@ -17,6 +17,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
 from accounts.models import Membership, Project, Role, User
+from core.prepared import Query, given
 
 PlainView = Callable[..., HttpResponse]
 
@@ -52,6 +53,13 @@ def allows(membership: Membership, *roles: Role) -> bool:
     return membership.has(*roles)
 
 
+_membership = Query(
+    lambda: Membership.objects.select_related("project").filter(
+        not_expired(), user=given("user"), project__slug=given("slug", str)
+    )
+)
+
+
 def projects_for(user: User | AnonymousUser) -> QuerySet[Project]:
     """The projects that a person may open, by name."""
     if not isinstance(user, User) or not user.is_active:
@@ -68,8 +76,13 @@ def project_for(request: HttpRequest, slug: str, *roles: Role) -> Project:
     Raises Http404 for someone who is no member (as for a project that does not exist) and PermissionDenied for a
     member who holds none of ``roles``.
     """
-    project = Project.objects.filter(slug=slug).first()
-    membership = membership_of(request.user, project) if project else None
+    project, membership = None, None
+    if isinstance(request.user, User) and request.user.is_active:  # nearly always: one question for both
+        membership = _membership.first(user=request.user.pk, slug=slug)
+        project = membership.project if membership else None
+    if project is None:
+        project = Project.objects.filter(slug=slug).first()
+        membership = membership_of(request.user, project) if project else None
     if project is None or membership is None:
         raise Http404("No such project.")
     if not allows(membership, *roles):

@@ -9,6 +9,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
@@ -18,9 +19,11 @@ from django.db.models.functions import Now
 
 from accounts.access import not_expired
 from accounts.models import Membership, Project, User
+from annotation import prepared
 from annotation.models import Annotator, Assignment, Campaign, ComparisonTask, Place
 from annotation.onboarding import first_columns, may_work, not_working
 from core.errors import Conflict, DomainError, require
+from core.ids import new_key
 from core.jobs import from_now
 from core.transitions import move, try_move
 
@@ -31,7 +34,6 @@ R = TypeVar("R")
 ATTEMPTS = 5
 SWEEP = 1000
 MAX_REASON = 200
-HOLDING = (Assignment.Status.OPEN, Assignment.Status.PARKED, Assignment.Status.SUBMITTED)
 IN_HAND = (Assignment.Status.OPEN, Assignment.Status.PARKED)
 _shuffle = random.SystemRandom().shuffle
 
@@ -75,45 +77,49 @@ def next_assignment(annotator: Annotator, campaign: Campaign) -> Assignment | No
     this person now. Costs the same however large the campaign is and however much the person has done.
     """
     for _ in range(ATTEMPTS):
-        with transaction.atomic():
-            place = _locked_place(annotator, campaign.pk)
-            if not may_work(place):  # the way in is not behind this person
-                return None
-            mine = _resumed(annotator, campaign)
-            if mine is not None:
-                return mine
-            # The tasks of a live campaign belong to those who wrote their prompts: see annotation.live.
-            if not Campaign.objects.filter(pk=campaign.pk, stage=Campaign.Stage.OPEN, is_live=False).exists():
-                return None
-            task = _free_task(annotator, campaign, place)
-            if task is None:
-                return None
-            assignment = _take(task, annotator, campaign)
-            if assignment is not None:
-                Place.objects.filter(pk=place.pk).update(hand=task.line)
+        try:
+            with transaction.atomic():
+                place = locked_place(annotator, campaign.pk)
+                if not may_work(place):  # the way in is not behind this person
+                    return None
+                mine = _resumed(annotator, campaign)
+                if mine is not None:
+                    return mine
+                # The tasks of a live campaign belong to those who wrote their prompts: see annotation.live.
+                if not prepared.is_given_out.first(campaign=campaign.pk):
+                    return None
+                task = _free_task(annotator, campaign, place)
+                if task is None:
+                    return None
+                assignment = _take(task, annotator, campaign)
+                prepared.hand_moved.run(place=place.pk, hand=task.line)
                 return assignment
+        except (IntegrityError, _SeatGone):  # somebody else was faster
+            continue
     return None
 
 
 def open_assignment(annotator: Annotator, campaign: Campaign) -> Assignment | None:
     """The lease that this person holds here, the latest first (an undo may leave two)."""
-    mine = Assignment.objects.select_related("task__campaign", "task__prompt", "current").filter(
-        annotator=annotator, status=Assignment.Status.OPEN, task__campaign=campaign
-    )
-    return mine.filter(purpose=Assignment.Purpose.WORK).order_by("-opened_at", "-id").first()
+    found: Assignment | None = prepared.open_turn.first(annotator=annotator.pk, campaign=campaign.pk)
+    return found
 
 
 def lease_seconds(campaign: Campaign) -> float:
     return campaign.lease_minutes * 60.0
 
 
-def _locked_place(annotator: Annotator, campaign_id: int) -> Place:
-    places = Place.objects.select_for_update(no_key=True).filter(annotator=annotator, campaign=campaign_id)
-    place = places.first()
+def _lease_of(campaign: Campaign) -> timedelta:
+    return timedelta(seconds=lease_seconds(campaign))
+
+
+def locked_place(annotator: Annotator, campaign_id: int) -> Place:
+    place: Place | None = prepared.place.first(annotator=annotator.pk, campaign=campaign_id)
     if place is None:
         begins = first_columns(Campaign.objects.get(pk=campaign_id), annotator)
         Place.objects.get_or_create(annotator=annotator, campaign_id=campaign_id, defaults=begins)
-        place = places.get()
+        place = prepared.place.first(annotator=annotator.pk, campaign=campaign_id)
+        assert place is not None
     return place
 
 
@@ -121,8 +127,7 @@ def _resumed(annotator: Annotator, campaign: Campaign) -> Assignment | None:
     mine = open_assignment(annotator, campaign)
     if mine is None:
         return None
-    still = Assignment.objects.filter(pk=mine.pk, status=Assignment.Status.OPEN)
-    return mine if still.update(leased_until=from_now(lease_seconds(campaign))) else None
+    return mine if prepared.renewed.run(turn=mine.pk, lease=_lease_of(campaign)) else None
 
 
 def untouched(annotator: Annotator, campaign: Campaign) -> QuerySet[ComparisonTask]:
@@ -137,36 +142,33 @@ def _free_task(annotator: Annotator, campaign: Campaign, place: Place) -> Compar
     Tasks that others are just taking are passed over first; only when nothing else is left does it wait for them: the last
     task may have two seats.
     """
-    free, hand = untouched(annotator, campaign), place.hand
-    rounds = [free] if hand is None else [free.filter(line__gte=hand), free.filter(line__lt=hand)]
+    who = {"annotator": annotator.pk, "campaign": campaign.pk}
+    hand = prepared.FIRST_IN_LINE if place.hand is None else place.hand
     # SQLite has no row locks: one walk is enough there.
     for skip_locked in (True, False) if connection.features.has_select_for_update_skip_locked else (False,):
-        for part in rounds:
-            task = part.select_for_update(of=("self",), no_key=True, skip_locked=skip_locked)[:1]
-            if found := list(task):
-                return found[0]
+        for part in prepared.free_tasks[skip_locked]:
+            task: ComparisonTask | None = part.first(**who, hand=hand)
+            if task is not None:
+                return task
     return None
 
 
-def _take(task: ComparisonTask, annotator: Annotator, campaign: Campaign) -> Assignment | None:
-    """Claim the lowest free seat of a task, by constraint. None: somebody else was faster."""
-    order = list(task.slots.values_list("slot", flat=True))
+def _take(task: ComparisonTask, annotator: Annotator, campaign: Campaign) -> Assignment:
+    """Claim the lowest free seat of a task, by constraint. Raises IntegrityError or _SeatGone where somebody was faster."""
+    order = [slot for slot, _ in prepared.slots.all(task=task.pk)]
     _shuffle(order)
-    try:
-        with transaction.atomic():
-            assignment = Assignment.objects.create(
-                task=task,
-                annotator=annotator,
-                seat=lowest_free_seat(task),
-                display_order=order,
-                opened_at=Now(),
-                leased_until=from_now(lease_seconds(campaign)),
-            )
-            assignment.events.create(before="", after=Assignment.Status.OPEN)
-            take_seat(task)
-    except (IntegrityError, _SeatGone):
-        return None
-    return assignment_of(annotator, assignment.key)
+    key = new_key()
+    pk = prepared.new_turn.one(
+        key=key,
+        task=task.pk,
+        annotator=annotator.pk,
+        seat=lowest_free_seat(task),
+        display_order=order,
+        lease=_lease_of(campaign),
+    )
+    prepared.new_turn_event.one(subject_id=pk, before="", after=Assignment.Status.OPEN)
+    take_seat(task)
+    return assignment_of(annotator, key)
 
 
 # ---- seats -----------------------------------------------------------------------------------------------------------
@@ -174,11 +176,14 @@ def _take(task: ComparisonTask, annotator: Annotator, campaign: Campaign) -> Ass
 
 def locked_task(task_id: int, *, skip_locked: bool = False) -> ComparisonTask | None:
     """The task's row, locked: whatever is to be done with its seats."""
-    return ComparisonTask.objects.select_for_update(no_key=True, skip_locked=skip_locked).filter(pk=task_id).first()
+    if not skip_locked:
+        task: ComparisonTask | None = prepared.task.first(task=task_id)
+        return task
+    return ComparisonTask.objects.select_for_update(no_key=True, skip_locked=True).filter(pk=task_id).first()
 
 
 def lowest_free_seat(task: ComparisonTask) -> int:
-    held = set(task.assignments.filter(status__in=HOLDING, seat__isnull=False).values_list("seat", flat=True))
+    held = {seat for (seat,) in prepared.seats_held.all(task=task.pk)}
     seat = next((seat for seat in range(task.seats) if seat not in held), None)
     if seat is None:
         raise _SeatGone
@@ -187,8 +192,7 @@ def lowest_free_seat(task: ComparisonTask) -> int:
 
 def take_seat(task: ComparisonTask) -> None:
     """Count one more seat as taken, if the task is open and has one."""
-    free = ComparisonTask.objects.filter(pk=task.pk, status=ComparisonTask.Status.OPEN, n_taken__lt=F("seats"))
-    if free.update(n_taken=F("n_taken") + 1) != 1:
+    if prepared.seat_taken.run(task=task.pk) != 1:
         raise _SeatGone
 
 
@@ -214,11 +218,7 @@ def free_seat(task: ComparisonTask) -> None:
 
 def assignment_of(annotator: Annotator, key: str) -> Assignment:
     """This person's assignment. Raises DomainError for anybody else's."""
-    assignment = (
-        Assignment.objects.select_related("task__campaign", "task__prompt", "current", "annotator__user")
-        .filter(annotator=annotator, key=key)
-        .first()
-    )
+    assignment: Assignment | None = prepared.turn_of.first(annotator=annotator.pk, key=key)
     if assignment is None:
         raise DomainError("There is no such assignment of yours.")
     return assignment
@@ -226,13 +226,19 @@ def assignment_of(annotator: Annotator, key: str) -> Assignment:
 
 def locked_turn(annotator: Annotator, key: str) -> tuple[ComparisonTask, Assignment]:
     """One's own assignment and its task, with everything locked that a change of either needs."""
-    ids = Assignment.objects.filter(annotator=annotator, key=key).values_list("task_id", "task__campaign_id").first()
+    _, task, assignment = locked_all(annotator, key)
+    return task, assignment
+
+
+def locked_all(annotator: Annotator, key: str) -> tuple[Place, ComparisonTask, Assignment]:
+    """``locked_turn`` and the person's place, which is locked with them."""
+    ids = prepared.turn_ids.first(annotator=annotator.pk, key=key)
     require(ids, "There is no such assignment of yours.")
-    task_id, campaign_id = ids  # type: ignore[misc]
-    _locked_place(annotator, campaign_id)
+    task_id, campaign_id = ids
+    place = locked_place(annotator, campaign_id)
     task = locked_task(task_id)
     assert task is not None
-    return task, assignment_of(annotator, key)  # only now: it may have changed while we waited
+    return place, task, assignment_of(annotator, key)  # only now: it may have changed while we waited
 
 
 @retried

@@ -4,12 +4,13 @@ from collections.abc import Iterable
 
 from django.db import transaction
 
+from annotation import prepared
 from annotation.models import Annotator, Assignment, Flag
 from annotation.rows import slots_of
 from core.transitions import try_move
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def set_flags(
     assignment: Assignment, annotator: Annotator, flags: Iterable[tuple[str, int | None]], *, reason: str = ""
 ) -> None:
@@ -17,12 +18,11 @@ def set_flags(
 
     One that is no longer among them is withdrawn; one that the lead has decided on stays decided.
     """
-    slots = slots_of(assignment.task_id)
-    wanted = {(kind, slots[slot] if slot is not None else None) for kind, slot in flags}
-    there = {
-        (flag.kind, flag.candidate_id): flag
-        for flag in Flag.objects.filter(task=assignment.task_id, annotator=annotator)
-    }
+    said = list(flags)
+    slots = slots_of(assignment.task_id) if said else {}
+    wanted = {(kind, slots[slot] if slot is not None else None) for kind, slot in said}
+    before = prepared.flags.all(task=assignment.task_id, annotator=annotator.pk)
+    there = {(flag.kind, flag.candidate_id): flag for flag in before}
     for place, flag in there.items():
         if place in wanted and flag.status == Flag.Status.WITHDRAWN:
             try_move(flag, Flag.Status.OPEN, only_from=Flag.Status.WITHDRAWN, by=annotator.user, reason=reason)

@@ -8,15 +8,16 @@ from dataclasses import replace
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
 from accounts.audit import record
 from accounts.models import User
+from annotation import prepared
 from annotation.assign import (
     free_seat,
     lease_seconds,
-    locked_turn,
+    locked_all,
     retried,
     take_seat_again,
     take_up_again,
@@ -29,7 +30,6 @@ from annotation.rows import insert_parts, said_of, slots_of
 from core.errors import Conflict, require
 from core.jobs import from_now
 from core.transitions import move
-from generation.models import ModelReveal
 
 Verdict = Judgement.Verdict
 
@@ -51,7 +51,7 @@ def submit_judgement(*, assignment_key: str, annotator: Annotator, said: Said) -
     A late one counts while the task has a free seat, otherwise it raises Conflict.
     """
     with transaction.atomic():
-        task, assignment = locked_turn(annotator, assignment_key)
+        place, task, assignment = locked_all(annotator, assignment_key)
         campaign = assignment.task.campaign
         slots = slots_of(task.pk)
         said.check(campaign, n_answers=len(slots))
@@ -59,16 +59,9 @@ def submit_judgement(*, assignment_key: str, annotator: Annotator, said: Said) -
             return _again(assignment, said)
         _check_may_work(annotator, campaign)
         seat = _seat_to_keep(assignment, task, campaign)
-        judgement = _insert_said(assignment, said, slots)
-        move(
-            assignment,
-            Assignment.Status.SUBMITTED,
-            current=judgement,
-            seat=seat,
-            finished_at=Now(),
-            leased_until=None,
-        )
-        _count(task, assignment, +1)
+        judgement = _insert_said(assignment, said, slots, place)
+        prepared.submitted.run(assignment, current=judgement.pk, seat=seat)
+        _count(task, place, +1)
         return judgement
 
 
@@ -79,7 +72,7 @@ def undo_judgement(*, assignment_key: str, annotator: Annotator) -> Assignment:
     Possible until the campaign closes. Raises Conflict after that.
     """
     with transaction.atomic():
-        task, assignment = locked_turn(annotator, assignment_key)
+        place, task, assignment = locked_all(annotator, assignment_key)
         campaign = assignment.task.campaign
         if campaign.stage == Campaign.Stage.CLOSED:
             raise Conflict("This campaign is closed: judgements can no longer be changed.")
@@ -91,7 +84,7 @@ def undo_judgement(*, assignment_key: str, annotator: Annotator) -> Assignment:
         if assignment.status != Assignment.Status.SUBMITTED or task.status == ComparisonTask.Status.RETIRED:
             raise Conflict("There is nothing of yours to undo on this task.", how="Go on with the next one.")
         withdrawn = _insert(assignment, verdict=Verdict.WITHDRAWN, source=_source(annotator), by=annotator.user)
-        _count(task, assignment, -1)
+        _count(task, place, -1)
         move(
             assignment,
             Assignment.Status.OPEN,
@@ -114,13 +107,13 @@ def void_judgement(*, judgement: Judgement, by: User, reason: str) -> Judgement:
     require(reason.strip(), "Say why this judgement is set aside.")
     with transaction.atomic():
         turn = Assignment.objects.select_related("annotator").get(pk=judgement.assignment_id)
-        task, assignment = locked_turn(turn.annotator, turn.key)
+        place, task, assignment = locked_all(turn.annotator, turn.key)
         if assignment.status != Assignment.Status.SUBMITTED or assignment.current_id != judgement.pk:
             raise Conflict("This judgement has been changed or set aside in the meantime.", how="Reload the list.")
         voided = _insert(
             assignment, verdict=Verdict.VOIDED, source=Judgement.Source.ADJUDICATOR, comment=reason.strip(), by=by
         )
-        _count(task, assignment, -1)
+        _count(task, place, -1)
         move(
             assignment,
             Assignment.Status.RELEASED,
@@ -142,14 +135,8 @@ def is_unblinded(annotator: Annotator, task: ComparisonTask) -> bool:
     """Whether this person has opened a page that says which model wrote one of the task's answers."""
     if annotator.user_id is None:
         return False
-    wrote_one = Q(job__arms__candidates__slots__task=task)
-    is_pattern = Q(job__campaigns=task.campaign_id, job__campaigns__is_live=True)  # it names both arms of every turn
-    return ModelReveal.objects.filter(wrote_one | is_pattern, user=annotator.user_id, created_at__lte=Now()).exists()
-
-
-def _is_on_probation(annotator: Annotator, task: ComparisonTask) -> bool:
-    places = Place.objects.filter(annotator=annotator, campaign=task.campaign_id)
-    return places.filter(stage=Place.Stage.PROBATION).exists()
+    found = prepared.reveals.first(task=task.pk, campaign=task.campaign_id, user=annotator.user_id)
+    return found is not None
 
 
 def _check_may_work(annotator: Annotator, campaign: Campaign) -> None:
@@ -164,7 +151,7 @@ def _check_may_work(annotator: Annotator, campaign: Campaign) -> None:
 # ---- parts -----------------------------------------------------------------------------------------------------------
 
 
-def _insert_said(assignment: Assignment, said: Said, slots: Mapping[int, int]) -> Judgement:
+def _insert_said(assignment: Assignment, said: Said, slots: Mapping[int, int], place: Place) -> Judgement:
     annotator = assignment.annotator
     judgement = _insert(
         assignment,
@@ -177,7 +164,7 @@ def _insert_said(assignment: Assignment, said: Said, slots: Mapping[int, int]) -
         seconds_active=said.active_seconds,
         source=_source(annotator),
         is_unblinded=is_unblinded(annotator, assignment.task),
-        is_probation=_is_on_probation(annotator, assignment.task),
+        is_probation=place.stage == Place.Stage.PROBATION,
         by=annotator.user,
     )
     insert_parts(judgement, said, slots)
@@ -229,13 +216,15 @@ def _seat_to_keep(assignment: Assignment, task: ComparisonTask, campaign: Campai
 def _insert(assignment: Assignment, **fields: Any) -> Judgement:
     revision = assignment.current.revision + 1 if assignment.current is not None else 1
     campaign = assignment.task.campaign
-    return Judgement.objects.create(
+    judgement = Judgement(
         assignment=assignment,
         revision=revision,
         guidelines_version=campaign.guidelines_version,
         protocol_version=campaign.protocol_version,
         **fields,
     )
+    prepared.new_judgement.save(judgement)
+    return judgement
 
 
 def _source(annotator: Annotator) -> str:
@@ -243,17 +232,17 @@ def _source(annotator: Annotator) -> str:
     return Judgement.Source.SIMULATED if simulated else Judgement.Source.ANNOTATOR
 
 
-def _count(task: ComparisonTask, assignment: Assignment, change: int) -> None:
+def _count(task: ComparisonTask, place: Place, change: int) -> None:
     """Move the counters with a judgement, and the task between open and complete. The caller holds the locks."""
-    ComparisonTask.objects.filter(pk=task.pk).update(n_submitted=F("n_submitted") + change)
-    task.n_submitted += change
-    if task.n_submitted >= task.seats and task.status == ComparisonTask.Status.OPEN:
-        move(task, ComparisonTask.Status.COMPLETE)
-    elif task.n_submitted < task.seats and task.status == ComparisonTask.Status.COMPLETE:
+    if change > 0 and task.n_submitted + change >= task.seats and task.status == ComparisonTask.Status.OPEN:
+        prepared.task_complete.run(task)
+    else:
+        prepared.task_counted.run(task=task.pk, change=change)
+        task.n_submitted += change
+    if task.n_submitted < task.seats and task.status == ComparisonTask.Status.COMPLETE:
         move(task, ComparisonTask.Status.OPEN)
-    places = Place.objects.filter(annotator=assignment.annotator_id, campaign=task.campaign_id)
-    places.update(n_submitted=F("n_submitted") + change)
-    place = places.get()
+    prepared.place_counted.run(place=place.pk, change=change)
+    place.n_submitted += change
     if change > 0:
         after_submit(place)
     else:

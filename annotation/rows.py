@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from annotation.models import Assignment, Flag, Judgement, RankedCandidate, Score, TaskCandidate
+from annotation import prepared
+from annotation.models import Assignment, Flag, Judgement
 from annotation.protocol import Said
 
 Verdict = Judgement.Verdict
@@ -10,25 +11,24 @@ Verdict = Judgement.Verdict
 
 def slots_of(task_id: int) -> dict[int, int]:
     """Slot -> candidate id."""
-    return dict(TaskCandidate.objects.filter(task=task_id).order_by("slot").values_list("slot", "candidate_id"))
+    return dict(prepared.slots.all(task=task_id))
 
 
 def insert_parts(judgement: Judgement, said: Said, slots: Mapping[int, int]) -> None:
     """The ranks and scores of a judgement. Where nothing is better every answer has rank 1."""
     ranks = said.ranks if said.verdict == Verdict.RANKED else (1,) * len(slots)
-    RankedCandidate.objects.bulk_create(
-        RankedCandidate(judgement=judgement, candidate_id=slots[slot], rank=rank) for slot, rank in enumerate(ranks)
+    prepared.new_ranks.many(
+        {"judgement": judgement.pk, "candidate": slots[slot], "rank": rank} for slot, rank in enumerate(ranks)
     )
-    if said.scores:
-        Score.objects.bulk_create(
-            Score(
-                judgement=judgement,
-                candidate_id=slots[slot] if slot is not None else None,
-                criterion=criterion,
-                value=value,
-            )
-            for criterion, slot, value in said.scores
-        )
+    prepared.new_scores.many(
+        {
+            "judgement": judgement.pk,
+            "candidate": slots[slot] if slot is not None else None,
+            "criterion": criterion,
+            "value": value,
+        }
+        for criterion, slot, value in said.scores
+    )
 
 
 def said_of(judgement: Judgement) -> Said:

@@ -214,6 +214,16 @@ class Insert(_Prepared):
         """The new row's id."""
         return self.many([values])[0]
 
+    def save(self, instance: models.Model) -> None:
+        """Insert a new instance as it is, and give it its id."""
+        values = {field.attname: getattr(instance, field.attname) for field in self._compiled()[2]}
+        for field in self._compiled()[2]:
+            if getattr(field, "auto_now_add", False) or getattr(field, "auto_now", False):
+                values[field.attname] = timezone.now()
+                setattr(instance, field.attname, values[field.attname])
+        instance.pk = self.one(**values)
+        instance._state.adding, instance._state.db = False, connection.alias
+
     def many(self, rows: Iterable[dict[str, Any]]) -> list[int]:
         """The ids of the new rows, in their order. A column is named by its ``attname`` (``task_id``) or its field (``task``)."""
         head, marks, plain, rest = self._compiled()
