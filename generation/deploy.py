@@ -9,9 +9,10 @@ before stays loaded (draining) until a third takes over, so requests in flight e
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
@@ -20,6 +21,7 @@ from django.db.models.functions import Now
 from accounts.audit import record
 from accounts.models import Project, User
 from core import jobs
+from core.beating import CancelAsked, Keeper, LeaseLost
 from core.errors import Conflict, DomainError, require
 from core.ids import new_key
 from core.jobs import TERMINAL, JobStatus
@@ -31,10 +33,12 @@ from generation.engines.base import OWN_NAME, BadRequest, EngineError, SampleReq
 from generation.engines.vllm import Vllm
 from generation.models import Deployment, DeploymentEvent, Endpoint, JobArm, ModelVersion
 
+T = TypeVar("T")
 Stage = Deployment.Stage
 POLICY = "policy"
 CANDIDATE = "candidate"  # what an evaluation asks before the policy's alias may flip
 LEASE_SECONDS = 60.0
+CANDIDATE_SECONDS = 600.0
 WAIT_FOR_ENGINE_SECONDS = 90.0
 ON_THE_WAY = (Stage.PENDING, Stage.LOADING, Stage.CHECKING)
 LOADED = (Stage.LIVE, Stage.DRAINING)
@@ -268,7 +272,7 @@ def begin(deployment: Deployment, token: str) -> None:
     _to_stage(deployment, Stage.LOADING, token=token)
     if version.artifact_sha256:
         _beat(deployment, token, message="Checking the files")
-        verify(ARTIFACT_KIND, version.artifact_sha256)
+        _while_beating(deployment, token, lambda: verify(ARTIFACT_KIND, version.artifact_sha256))
     if version.kind == ModelVersion.Kind.ADAPTER and canary_of(version).change == 0.0:
         raise DomainError("This adapter changes nothing: it answers exactly as its parent does.")
 
@@ -278,8 +282,8 @@ def load(deployment: Deployment, token: str) -> None:
         return  # the base is what the server was started with
     _beat(deployment, token, message=f"Loading into {deployment.endpoint}")
 
-    path = artifact_on_server(deployment)
-    talk(deployer_for(deployment.endpoint), lambda engine: engine.load(deployment.served_name, path))
+    path, engine = artifact_on_server(deployment), deployer_for(deployment.endpoint)
+    _while_beating(deployment, token, lambda: talk(engine, lambda engine: engine.load(deployment.served_name, path)))
     Deployment.objects.filter(pk=deployment.pk).update(loaded_generation=deployment.endpoint.generation)
 
 
@@ -292,21 +296,23 @@ def check_and_go_live(deployment: Deployment, token: str) -> None:
     to_checking(deployment, token)
     if deployment.model_version.kind == ModelVersion.Kind.ADAPTER:
         canary = canary_of(deployment.model_version)
-        conclude(deployment, token, judge_canary(canary, _served_figures(deployment, canary)))
+        figures = _while_beating(deployment, token, _served_figures(deployment, canary))
+        conclude(deployment, token, judge_canary(canary, figures))
     else:
-        _one_answer(deployment)
+        _while_beating(deployment, token, _one_answer(deployment))
         conclude(deployment, token, None)
 
 
-def _served_figures(deployment: Deployment, canary: Canary) -> Sequence[float]:
+def _served_figures(deployment: Deployment, canary: Canary) -> Callable[[], Sequence[float]]:
     engine = deployer_for(deployment.endpoint)
-    return talk(engine, lambda engine: engine.logprobs(deployment.served_name, canary.probes))
+    return lambda: talk(engine, lambda engine: engine.logprobs(deployment.served_name, canary.probes))
 
 
-def _one_answer(deployment: Deployment) -> None:
+def _one_answer(deployment: Deployment) -> Callable[[], object]:
     """A server may call itself healthy and write nothing."""
     request = SampleRequest(deployment.served_name, [{"role": "user", "content": "Hello"}], [1], Sampling(max_tokens=4))
-    talk(engine_for(deployment.endpoint), lambda engine: engine.sample(request))
+    engine = engine_for(deployment.endpoint)
+    return lambda: talk(engine, lambda engine: engine.sample(request))
 
 
 def canary_of(version: ModelVersion) -> Canary:
@@ -429,6 +435,22 @@ def retire_drained() -> int:
     return n_retired
 
 
+def drain_candidates() -> int:
+    """A candidate is there for one comparison: it gives its slot back when nobody has asked it for a while."""
+    n_drained = 0
+    idle = Deployment.objects.filter(alias=CANDIDATE, stage=Stage.LIVE, live_at__lt=jobs.from_now(-CANDIDATE_SECONDS))
+    for deployment in idle:
+        asked_of_late = JobArm.objects.filter(
+            deployment=deployment, job__finished_at__gt=jobs.from_now(-CANDIDATE_SECONDS)
+        )
+        if is_in_use(deployment) or asked_of_late.exists():
+            continue
+        with suppress(Lost):
+            _to_stage(deployment, Stage.DRAINING, only_from=Stage.LIVE, note="Compared; nobody asks it any more")
+            n_drained += 1
+    return n_drained
+
+
 def is_in_use(deployment: Deployment) -> bool:
     return JobArm.objects.filter(deployment=deployment).exclude(job__status__in=TERMINAL).exists()
 
@@ -478,6 +500,7 @@ def reload_missing(endpoint: Endpoint) -> list[str]:
 def tend_deployments() -> None:
     """The tick's chore: close what lost its job, retire what is drained, look after servers we do not start ourselves."""
     _close_lost()
+    drain_candidates()
     retire_drained()
     tend_endpoints()
 
@@ -554,14 +577,28 @@ def _note(deployment: Deployment, was: str, to: str, *, note: str = "", by: Any 
 
 
 def _beat(deployment: Deployment, token: str, **progress: Any) -> None:
-    beat = jobs.beat(deployment, token, seconds=LEASE_SECONDS, **progress)
-    if beat.cancel:
+    with _or_lost(deployment, token):
+        Keeper(deployment, token, LEASE_SECONDS).beat(**progress)
+
+
+def _while_beating(deployment: Deployment, token: str, work: Callable[[], T]) -> T:
+    """Do what takes its time on a large adapter or a slow server, keeping the lease. ``work`` touches no database."""
+    with _or_lost(deployment, token):
+        return Keeper(deployment, token, LEASE_SECONDS).while_beating(work)
+
+
+@contextmanager
+def _or_lost(deployment: Deployment, token: str) -> Iterator[None]:
+    """Raise Lost where the lease is, and close the deployment where a person cancelled it."""
+    try:
+        yield
+    except CancelAsked as problem:
         with transaction.atomic():
             jobs.cancelled(deployment, token, message="Cancelled")
         _close_lost()
-        raise Lost
-    if not beat.alive:
-        raise Lost
+        raise Lost from problem
+    except LeaseLost as problem:
+        raise Lost from problem
 
 
 __all__ = [

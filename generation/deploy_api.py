@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.models import Project
+from accounts.models import Project, User
 from accounts.tokens import HasScope, Scope, TokenAuthentication
 from core import jobs
 from core.errors import DomainError
@@ -112,8 +113,15 @@ class State(WorkerView):
         facts: dict[str, Any] = {"version": said["version"]} if said["version"] else {}
         if said.get("max_model_len"):
             facts["max_model_length"] = said["max_model_len"]
+        if not self.may_tell_of(row):
+            return Response({"state": row.state, "sentence": "Nothing of this project is deployed there."}, status=403)
         note_state(row, said["state"], said["message"], **facts)
         return Response({"state": row.state})
+
+    def may_tell_of(self, endpoint: Endpoint) -> bool:
+        """Endpoints belong to the site: only who deploys there, or runs the site, may say how one is."""
+        by: User = self.request.user  # type: ignore[assignment]
+        return by.is_superuser or Deployment.objects.filter(project=self.project, endpoint=endpoint).exists()
 
 
 class Claim(WorkerView):
@@ -139,8 +147,13 @@ class Claim(WorkerView):
             except Lost:
                 continue
             except DomainError as problem:
-                fail(deployment, token, problem.sentence)
+                give_up(deployment, token, problem)
         return Response(status=204)
+
+
+def give_up(deployment: Deployment, token: str, problem: DomainError) -> None:
+    with suppress(Lost):  # somebody else has closed it meanwhile
+        fail(deployment, token, problem.sentence)
 
 
 class LeaseFields(serializers.Serializer[Any]):
@@ -180,6 +193,9 @@ class Loaded(WorkerView):
             return Response(
                 {"stage": "lost", "sentence": "Another worker has this deployment, or it was cancelled."}, status=409
             )
+        except DomainError as problem:  # its canary cannot be read: no worker can do anything about that
+            give_up(row, token, problem)
+            return Response({"stage": Stage.FAILED, "sentence": problem.sentence})
         row.refresh_from_db()
         return Response({"stage": row.stage, "sentence": finding.sentence if finding else "It answers."})
 

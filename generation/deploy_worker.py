@@ -294,7 +294,13 @@ class Worker:
         if (state, message) == self.said and time.monotonic() - self.said_at < STATE_EVERY_SECONDS:
             return
         facts: dict[str, Any] = {"version": health.version, "max_model_len": health.max_model_len} if health else {}
-        app.call(f"endpoints/{self.endpoint}/state", {"state": state, "message": message[:500], **facts})
+        try:
+            app.call(f"endpoints/{self.endpoint}/state", {"state": state, "message": message[:500], **facts})
+        except AppError as problem:
+            if (
+                problem.status != 403
+            ):  # of this token's project nothing is deployed there yet: nobody asks for it either
+                raise
         self.said, self.said_at = (state, message), time.monotonic()
 
     def _talk(self, conversation: Callable[[Vllm], Any]) -> Any:

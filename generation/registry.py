@@ -5,22 +5,21 @@ Nothing is registered that the content check (``artifacts.inspect_model_dir``) h
 
 import logging
 import re
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, IntegrityError, connections, transaction
+from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 
 from accounts.audit import record
 from accounts.models import Project, User
+from core.beating import CancelAsked, Keeper, LeaseLost
 from core.errors import DomainError, require
 from core.ids import new_key
-from core.jobs import beat, claim, enqueue_on_commit, fail, finish
+from core.jobs import cancelled, claim, enqueue_on_commit, fail, finish
 from generation.artifacts import ModelFacts, fetch_from_hub, inspect_model_dir
 from generation.models import ModelFetch, ModelVersion
 
@@ -92,9 +91,9 @@ def _allowed_directory(source: str) -> Path:
     folder = path.resolve()
     allowed = [Path(name).expanduser().resolve() for name in settings.WHETSTONE.model_dirs]
     # The starter model is part of the code, and always allowed.
-    starter = Path(settings.BASE_DIR) / "starter"
     require(
-        not allowed or any(folder.is_relative_to(root) for root in [*allowed, starter.resolve()]),
+        not allowed
+        or any(folder.is_relative_to(root) for root in [*allowed, (Path(settings.BASE_DIR) / "starter").resolve()]),
         "Models may be registered only from certain directories on this machine, and this is not one of them.",
         how="Whoever runs this site adds the directory to WHETSTONE_MODEL_DIRS.",
     )
@@ -173,8 +172,10 @@ def run_fetch(fetch_id: int) -> None:
     if fetch is None or token is None:
         return
     try:
-        with _kept_alive(fetch, token):
-            source, facts = check_source(fetch.source)
+        # A download has no steps in between.
+        keeper = Keeper(fetch, token, LEASE_SECONDS)
+        keeper.beat(message="Fetching the files and checking them.")
+        source, facts = keeper.while_beating(lambda: check_source(fetch.source))
         with transaction.atomic():
             version = _create(
                 fetch.project, source, facts,
@@ -182,35 +183,16 @@ def run_fetch(fetch_id: int) -> None:
             )  # fmt: skip
             if not finish(fetch, token, message="Registered.", model_version=version):
                 transaction.set_rollback(True)
+    except LeaseLost:
+        return
+    except CancelAsked:
+        cancelled(fetch, token, message="Cancelled.")
     except DomainError as problem:
         fail(fetch, token, f"{problem.sentence} {problem.how}".strip())
     except Exception as problem:
         logger.exception("Fetching %s failed.", fetch.source)
         fail(fetch, token, f"Fetching stopped on something unexpected: {type(problem).__name__}.")
         raise
-
-
-@contextmanager
-def _kept_alive(fetch: ModelFetch, token: str) -> Iterator[None]:
-    """Renew the lease from a thread of its own: a download has no steps in between."""
-    is_over = threading.Event()
-
-    def renew() -> None:
-        while not is_over.is_set():
-            try:
-                beat(fetch, token, seconds=LEASE_SECONDS, message="Fetching the files and checking them.")
-            except DatabaseError:
-                logger.warning("The lease of fetch %s could not be renewed; trying again.", fetch.key, exc_info=True)
-            is_over.wait(LEASE_SECONDS / 4)
-        connections.close_all()
-
-    thread = threading.Thread(target=renew, name="fetch-lease", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        thread.join()
 
 
 # ---- where a model comes from ----------------------------------------------------------------------------------------

@@ -128,8 +128,10 @@ def start_generation(
     key        the job's key where the form brings one: the same form sent twice is one job
     Raises DomainError with what is missing.
     """
-    if key and (twin := project.generation_jobs.filter(key=key).first()):
-        return twin
+    if key and (twin := GenerationJob.objects.filter(key=key).first()):
+        if twin.project_id == project.pk:
+            return twin
+        key = ""  # another project's: not a form that was sent twice
     require(prompt_set.project_id == project.pk, "That prompt set belongs to another project.")
     require(1 <= n_answers <= MAX_ANSWERS_PER_PROMPT, f"Ask for 1 to {MAX_ANSWERS_PER_PROMPT} answers a prompt.")
     require(arms, "Choose at least one model.")

@@ -29,6 +29,7 @@ from annotation.judge import live_judgements
 from annotation.models import Annotator, Campaign, Judgement, RankedCandidate
 from annotation.winrate import ENOUGH_PROMPTS, Tally, rate, tally, verdict
 from core import jobs
+from core.beating import CancelAsked, Keeper, LeaseLost
 from core.errors import Conflict, DomainError, require
 from core.ids import KEY_ALPHABET, KEY_LENGTH, canonical_json, new_key, seed_from, sha256_hex
 from core.jobs import JobStatus
@@ -40,7 +41,6 @@ from generation.models import Candidate, Deployment, GenerationJob, JobArm, Mode
 from generation.sampling import CAN_ANSWER, start_generation
 from generation.sampling_run import run_generation
 from starter import judge as simulated
-from training.beating import CancelAsked, Keeper, LeaseLost
 from training.formats.files import read_rows
 from training.formats.preference import Counts, PairPolicy
 from training.models import Evaluation, Snapshot
@@ -619,13 +619,13 @@ def _safe(keeper: Keeper) -> str:
 def _run_child(directory: Path, keeper: Keeper) -> None:
     threads = settings.WHETSTONE.training_threads
     environment = environment_for(cast(Spec, SimpleNamespace(threads=threads)))
-    command = [sys.executable, "-m", "training.recipes.score", str(directory / "spec.json")]
+    command = [sys.executable, "-m", "training.recipes.score", str(directory / "spec.json"), "--supervised"]
     with (directory / "log").open("wb") as log:
         child = subprocess.Popen(
             command,
             env=environment,
             cwd=settings.BASE_DIR,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # never written to: its closing tells the scorer that we are gone
             stdout=log,
             stderr=subprocess.STDOUT,
         )

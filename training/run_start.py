@@ -16,8 +16,9 @@ from core.ids import seed_from
 from core.jobs import enqueue_on_commit, request_cancel, requeue
 from core.storage import artifact_path
 from generation.artifacts import inspect_model_dir, model_directory
+from generation.deploy import live_deployment
 from generation.endpoints import problems_for_training
-from generation.models import Deployment, ModelVersion
+from generation.models import ModelVersion
 from training.models import Snapshot, TrainingRun
 from training.specs import EFFORTS, METHODS, Method, Spec, command_for, derive
 
@@ -165,8 +166,7 @@ def _check_base(base: ModelVersion, method: Method) -> None:
 
 def _check_endpoint(project: Project, base: ModelVersion, spec: Spec) -> None:
     """An hour of training that nobody can deploy helps no one: ask the server that this project's policy lives on."""
-    live = Deployment.objects.filter(project=project, stage=Deployment.Stage.LIVE, model_version__purpose="policy")
-    deployment = live.select_related("endpoint").order_by("-live_at").first()
+    deployment = live_deployment(project)
     if deployment is None:
         return
     rank = base.facts.get("rank") if spec.adapter else spec.lora.r if spec.lora else None

@@ -1,5 +1,6 @@
 """Deployments: fresh name, canary, flip, drain, rollback; and that a death anywhere leaves the old model live."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -312,6 +313,39 @@ def test_a_candidate_is_loaded_beside_the_live_one(lab: Lab, stub: StubVllm) -> 
     assert lab.live == "base"
     assert deploy.serving(new, lab.project) == staged
     assert staged.served_name in stub.adapters
+
+
+def test_a_candidate_that_nobody_asks_gives_its_slot_back(lab: Lab, stub: StubVllm) -> None:
+    staged = stage_for_evaluation(version=make_adapter(lab.base), project=lab.project)
+    run_deployment_job(staged.pk)
+    tend_deployments()
+    staged.refresh_from_db()
+    assert staged.stage == "live"  # it has only just come
+    Deployment.objects.filter(pk=staged.pk).update(live_at=jobs.from_now(-deploy.CANDIDATE_SECONDS - 1))
+    tend_deployments()
+    staged.refresh_from_db()
+    assert (staged.stage, lab.live) == ("retired", "base")
+    assert staged.served_name not in stub.adapters
+
+
+def test_a_slow_load_keeps_its_lease(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.beating.BEAT_SECONDS", 0.01)
+    new, ends = lab.request(make_adapter(lab.base)), []
+    load, beat = deploy.Vllm.load, jobs.beat
+
+    async def slow(engine: Any, *args: Any) -> Any:
+        await asyncio.sleep(0.3)
+        return await load(engine, *args)
+
+    def noted(*args: Any, **kwargs: Any) -> Any:
+        ends.append(kwargs.get("message", ""))
+        return beat(*args, **kwargs)
+
+    monkeypatch.setattr(deploy.Vllm, "load", slow)
+    monkeypatch.setattr(jobs, "beat", noted)
+    run_deployment_job(new.pk)
+    assert lab.live == new.model_version.slug
+    assert ends.count("") > 5  # those that only renew
 
 
 def test_a_cancelled_deployment_is_closed(lab: Lab) -> None:

@@ -216,6 +216,31 @@ def test_another_projects_token_sees_nothing(far: Far) -> None:
         assert caught.value.status == 404
 
 
+def test_only_who_deploys_there_may_say_how_a_server_is(far: Far) -> None:
+    other = make_project("other")
+    olga = make_member(other, "olga", Role.RESEARCHER)
+    token = create_token(membership=other.memberships.get(user=olga), name="x", scopes=["deploy"])[1]
+    stranger = App(far.app.url, token)
+    with pytest.raises(AppError) as caught:
+        stranger.call("endpoints/-/state", {"state": "down"})
+    assert caught.value.status == 403
+    far.endpoint.refresh_from_db()
+    assert far.endpoint.state == "ready"
+    # Its worker goes on: it is asked for nothing there either.
+    Worker(far.app.url, (token,), far.stub.url, far.here / "stranger").once(stranger)
+
+
+def test_a_canary_that_cannot_be_read_ends_the_deployment(far: Far) -> None:
+    new = far.request(make_adapter(far.base))
+    claim = far.app.call("endpoints/-/claim", {})
+    (artifact_path(ARTIFACT_KIND, new.model_version.artifact_sha256) / "canary.json").write_text("{}")
+    said = far.app.call(f"deployments/{new.key}/loaded", {"lease": claim["lease"], "logprobs": [0.0]})
+    assert said["stage"] == "failed"
+    new.refresh_from_db()
+    assert (new.status, new.lease_token) == ("failed", "")
+    assert far.live.model_version == far.base
+
+
 @pytest.mark.parametrize("name", ["manifest.json", "../../../db.sqlite3", "..%2f..%2f..%2fsecret_key", "none.json"])
 def test_only_the_artifacts_own_files_can_be_fetched(far: Far, name: str) -> None:
     adapter = make_adapter(far.base)

@@ -116,7 +116,7 @@ def main(train: Callable[[Run], None], arguments: Sequence[str] | None = None) -
         print("Usage: python -m training.recipes.<method> SPEC.json", file=sys.stderr)
         return EXIT_BAD_SPEC
     if is_supervised:
-        _die_with_parent()
+        die_with_parent()
     try:
         spec = read_spec(Path(files[0]))
     except (OSError, ValidationError) as problem:
@@ -231,7 +231,7 @@ def _lock(run: Run) -> Iterator[bool]:
         yield True
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """End with the supervisor, even one killed by -9: by the kernel's signal, and by the pipe that only it holds."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

@@ -86,6 +86,8 @@ def load_reward_model(directory: str, base_model: str = "") -> tuple[Any, Any]:
 
 
 def main(arguments: Sequence[str]) -> int:
+    if "--supervised" in arguments:
+        frame.die_with_parent()
     try:
         spec = ScoreSpec.model_validate_json(Path(arguments[0]).read_bytes())
         torch.set_num_threads(spec.threads)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from django.db import connections
+from django.db import DatabaseError, connections
 
 from core import jobs
 from core.jobs import JobFields
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 BEAT_SECONDS = 1.0
 
@@ -68,8 +70,16 @@ class Keeper:
                     except NotYet:
                         if future.done():
                             raise  # the work's own timeout, not ours
-                        self.beat(**progress())
+                        self._beat_if_the_database_answers(progress())
             except (CancelAsked, LeaseLost):
                 if on_stop is not None:
                     on_stop()
                 raise
+
+    def _beat_if_the_database_answers(self, progress: dict[str, Any]) -> None:
+        # A database that is away for a moment ends no download: the lease is longer than that, and decides.
+        try:
+            self.beat(**progress)
+        except DatabaseError:
+            logger.warning("The lease of %s could not be renewed; trying again.", self.job, exc_info=True)
+            connections.close_all()
