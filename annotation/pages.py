@@ -141,6 +141,11 @@ class TaskPage(CampaignPage):
         return self.campaign.lease_minutes * 60
 
     @property
+    def is_bar_tall(self) -> bool:
+        """On a phone such a bar would cover what is read: it stands at the end instead."""
+        return self.asked.kind == "rank" or (self.asked.choice is not None and len(self.asked.choice.options) > 5)
+
+    @property
     def sends_on_choice(self) -> bool:
         """Whether the choices are buttons that send: the person wants it, and a choice is a whole judgement."""
         return self.look.submit_on_choice and self.asked.is_choice_enough and not (self.error or self.is_correction)

@@ -2,10 +2,12 @@
 
 from django.urls import include, path
 
+from core import bundles
 from loop import views as loop_views
 
 urlpatterns = [
     path("", loop_views.home, name="home"),
+    path("bundle/<slug:digest>/<str:name>", bundles.serve, name="bundle"),
     path("", include("accounts.urls")),
     path("endpoints/", include("generation.endpoint_urls")),
     path(

@@ -10,6 +10,7 @@ from django.templatetags.static import static
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from core import bundles
 from core.rendering import render_markdown, render_plain
 
 register = template.Library()
@@ -35,6 +36,12 @@ def icon(name: str, label: str = "") -> SafeString:
     if label:
         return format_html('<svg class="icon" role="img" aria-label="{}"><use href="{}"></use></svg>', label, href)
     return format_html('<svg class="icon" aria-hidden="true"><use href="{}"></use></svg>', href)
+
+
+@register.simple_tag
+def bundle(name: str) -> str:
+    """The address of a bundle of style sheets or scripts (``core.bundles``)."""
+    return bundles.bundle_url(name)
 
 
 @register.simple_tag

@@ -2,7 +2,7 @@
 // {"x": [], "series": [{"name", "values"}], "x_label", "y_label"} and #id-canvas. The canvas carries hx-preserve, so that
 // a swap brings new figures to the same chart.
 (() => {
-  const { library, style } = document.currentScript.dataset;
+  const { chartLibrary: library, chartStyle: style } = document.currentScript.dataset;
   const DASHES = [undefined, [8, 4], [2, 3], [10, 3, 2, 3], [4, 4]];
   const charts = new Map();
   let loading;

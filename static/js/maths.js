@@ -1,6 +1,6 @@
 // Typesets <span class="math" data-tex="…"> with KaTeX, which is fetched only where a page has maths.
 (() => {
-  const { library, style } = document.currentScript.dataset;
+  const { mathsLibrary: library, mathsStyle: style } = document.currentScript.dataset;
   let loading;
 
   function load() {
