@@ -24,7 +24,7 @@ from annotation.assign import (
 )
 from annotation.flags import set_flags
 from annotation.models import Annotator, Assignment, Campaign, ComparisonTask, Judgement, Place
-from annotation.onboarding import after_submit, after_undo, not_working
+from annotation.onboarding import after_submit, after_undo, check_may_work
 from annotation.protocol import Said
 from annotation.rows import insert_parts, said_of, slots_of
 from core.errors import Conflict, require
@@ -57,7 +57,7 @@ def submit_judgement(*, assignment_key: str, annotator: Annotator, said: Said) -
         said.check(campaign, n_answers=len(slots))
         if assignment.status == Assignment.Status.SUBMITTED:
             return _again(assignment, said)
-        _check_may_work(annotator, campaign)
+        check_may_work(annotator, campaign)
         seat = _seat_to_keep(assignment, task, campaign)
         judgement = _insert_said(assignment, said, slots, place)
         prepared.submitted.run(assignment, current=judgement.pk, seat=seat)
@@ -78,7 +78,7 @@ def undo_judgement(*, assignment_key: str, annotator: Annotator) -> Assignment:
             raise Conflict("This campaign is closed: judgements can no longer be changed.")
         if assignment.status == Assignment.Status.OPEN:
             return assignment
-        _check_may_work(annotator, campaign)
+        check_may_work(annotator, campaign)
         if assignment.status == Assignment.Status.SKIPPED:
             return take_up_again(assignment_key=assignment_key, annotator=annotator)
         if assignment.status != Assignment.Status.SUBMITTED or task.status == ComparisonTask.Status.RETIRED:
@@ -137,15 +137,6 @@ def is_unblinded(annotator: Annotator, task: ComparisonTask) -> bool:
         return False
     found = prepared.reveals.first(task=task.pk, campaign=task.campaign_id, user=annotator.user_id)
     return found is not None
-
-
-def _check_may_work(annotator: Annotator, campaign: Campaign) -> None:
-    """A page that was open when a lead took its person off, or asked for proof again, changes nothing any more."""
-    if Place.objects.filter(not_working(), annotator=annotator, campaign=campaign).exists():
-        raise Conflict(
-            "You are given no tasks in this campaign at the moment, so this does not count.",
-            how="Its start page says why.",
-        )
 
 
 # ---- parts -----------------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from annotation.models import (
     TaskCandidate,
     Turn,
 )
+from annotation.onboarding import check_may_work
 from annotation.pairs import position_of, set_sha256
 from core.errors import Conflict, DomainError, require
 from core.ids import group_sha256, seed_from
@@ -348,6 +349,8 @@ def _remove(turn: Turn) -> None:
 def check_may_write(annotator: Annotator | None, campaign: Campaign) -> None:
     """Raises DomainError with the reason why this person cannot write a prompt here now."""
     require(campaign.is_live, "Nobody writes prompts in this campaign.")
+    if annotator is not None:
+        check_may_work(annotator, campaign)
     fresh = Campaign.objects.values_list("stage", "n_tasks").get(pk=campaign.pk)
     require(fresh[0] == Campaign.Stage.OPEN, f"This campaign is {fresh[0]}.", how="What you have judged is kept.")
     require(n_turns(campaign) < fresh[1], "This campaign has all the turns that it wants.", how="Thank you.")

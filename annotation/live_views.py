@@ -18,6 +18,7 @@ from annotation.live_pages import LivePage, NewPage, begin_page, live_page
 from annotation.models import Annotator, Campaign, Conversation
 from annotation.people import annotator_for
 from annotation.views.parts import to_task
+from annotation.way_in import way_in_url
 from core.errors import Conflict, DomainError
 from core.htmx import render_page, see_other, wants_fragment
 
@@ -33,6 +34,8 @@ ACTIONS: dict[str, Callable[..., Any]] = {
 def begin(request: HttpRequest, project: Project, key: str) -> HttpResponse:
     """GET: what is asked here, and this person's conversations. POST: begin one, or go on with the open one."""
     campaign = _campaign(project, key)
+    if url := way_in_url(project, _me(request, project), campaign):
+        return see_other(request, url)
     if request.method == "POST":
         me = annotator_for(person(request), project)
         try:

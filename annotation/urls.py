@@ -1,6 +1,6 @@
 from django.urls import path
 
-from annotation import campaign_views, live_views, views
+from annotation import campaign_views, live_views, onboarding_views, views
 
 app_name = "annotation"
 
@@ -15,6 +15,9 @@ urlpatterns = [
     path("annotate/campaign/<slug:key>/mine/", views.mine, name="mine"),
     path("annotate/campaign/<slug:key>/agree/", views.agree, name="agree"),
     path("annotate/announcement/<slug:key>/read/", views.read_announcement, name="read-announcement"),
+    path("annotate/campaign/<slug:key>/way-in/", onboarding_views.way_in, name="way-in"),
+    path("annotate/campaign/<slug:key>/practise-again/", onboarding_views.practise_again, name="practise-again"),
+    path("annotate/campaign/<slug:key>/practice/<slug:item>/", onboarding_views.practice_item, name="practice-item"),
     path("annotate/<slug:key>/", views.assignment, name="assignment"),
     path("annotate/<slug:key>/skip/", views.skip, name="skip"),
     path("annotate/<slug:key>/ask/", views.ask, name="ask"),

@@ -30,6 +30,7 @@ from annotation.pages import (
 )
 from annotation.rows import said_of
 from annotation.screen import Entered, asked_of
+from annotation.way_in import is_through, way_in_response
 from core.errors import Conflict
 from core.htmx import render_page, wants_fragment
 from core.htmx import see_other as client_see_other
@@ -81,6 +82,8 @@ def go_on(
     if not wants_fragment(request):
         return see_other(url)
     campaign.refresh_from_db()
+    if place is not None and not is_through(place, me, campaign):  # asked for proof again, or taken off, just now
+        return way_in_response(request, project, me, campaign, said=said)
     response = start_response(request, start_page(request, project, campaign, me, said=said))
     response.headers["HX-Replace-Url"] = url
     return response

@@ -14,6 +14,7 @@ from annotation.pages import ChooserPage
 from annotation.people import n_submitted_in
 from annotation.views.access import campaign_of, made_annotator, me_in
 from annotation.views.parts import go_on, start_page, start_response
+from annotation.way_in import way_in_url
 from core.errors import Conflict
 from core.htmx import render_page, see_other
 
@@ -41,14 +42,17 @@ def next_task(request: HttpRequest, project: Project) -> HttpResponse:
 def start(request: HttpRequest, project: Project, key: str) -> HttpResponse:
     """GET: what the campaign asks, and whether there is anything for this person. POST: the next task."""
     campaign = campaign_of(project, key)
+    known = me_in(request, project)
+    if url := way_in_url(project, known, campaign):
+        return see_other(request, url)
     if campaign.is_live:
-        return see_other(request, live_url(project, me_in(request, project), campaign))
+        return see_other(request, live_url(project, known, campaign))
     if request.method == "POST":
         me = made_annotator(request, project)
         if (number := request.POST.get("confirms", "")).isdecimal():
             _confirm(me, campaign, int(number))
         return go_on(request, project, me, campaign)
-    return start_response(request, start_page(request, project, campaign, me_in(request, project)))
+    return start_response(request, start_page(request, project, campaign, known))
 
 
 def _confirm(me: Annotator, campaign: Campaign, number: int) -> None:
