@@ -9,22 +9,23 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
 from django.db import IntegrityError, OperationalError, connection, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from accounts.access import not_expired
 from accounts.models import Membership, Project, User
-from annotation import prepared
+from annotation import prepared, worktime
 from annotation.models import Annotator, Assignment, Campaign, ComparisonTask, Place
-from annotation.onboarding import first_columns, may_work, not_working
+from annotation.onboarding import first_columns, not_working
+from annotation.refusals import Refusal, cap_of_the_day, n_on, stands_before, takes_no_more
 from core.errors import Conflict, DomainError, require
-from core.ids import new_key
-from core.jobs import from_now
 from core.transitions import move, try_move
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,10 @@ class Busy(DomainError):
     """The database refused several times in a row (503). Nothing was stored."""
 
     status_code = 503
+
+
+class Lost(Conflict):
+    """The seat is gone, and with it the task: what was written is kept for copying, and the time counts as worked."""
 
 
 class _SeatGone(Exception):
@@ -70,50 +75,74 @@ def retried(function: Callable[P, R]) -> Callable[P, R]:
 
 
 @retried
-def next_assignment(annotator: Annotator, campaign: Campaign) -> Assignment | None:
-    """This person's next assignment: an open one of their own, else a lease on a task that they have never touched.
+def next_assignment(annotator: Annotator, campaign: Campaign, *, prefetch: bool = False) -> Assignment | None:
+    """This person's next assignment: one that they hold already, else a lease on a task that they have never seen.
 
+    prefetch  the one after the task at hand, not shown yet: its ``opened_at`` is null, it counts to the overlap and the caps
+              like any other, and there is one at most. Asked for without ``prefetch`` it is the next one, and opens.
     The walk begins at the person's hand, a hint, and goes once round the tasks with a free seat. None: nothing is free for
-    this person now. Costs the same however large the campaign is and however much the person has done.
+    this person now; ``why_nothing`` says why. Costs the same however large the campaign is and however much the person has done.
     """
-    for _ in range(ATTEMPTS):
+    for attempt in range(ATTEMPTS):
         try:
             with transaction.atomic():
                 place = locked_place(annotator, campaign.pk)
-                if not may_work(place):  # the way in is not behind this person
+                fresh: Campaign = prepared.campaign.first(campaign=campaign.pk)
+                if stands_before(place, fresh, annotator) is not None:
                     return None
-                mine = _resumed(annotator, campaign)
+                held = _in_hand(annotator, fresh)
+                mine = _held_already(held, prefetch=prefetch)
                 if mine is not None:
-                    return mine
+                    return mine if _lease_again(mine, place, opens=not prefetch) else None
                 # The tasks of a live campaign belong to those who wrote their prompts: see annotation.live.
-                if not prepared.is_given_out.first(campaign=campaign.pk):
+                if fresh.is_live or _takes_no_more(place, fresh, annotator, held) is not None:
                     return None
-                task = _free_task(annotator, campaign, place)
+                task = _free_task(annotator, fresh, place)
                 if task is None:
                     return None
-                assignment = _take(task, annotator, campaign)
+                turn = _take(task, annotator, fresh, place, opens=not prefetch, may_be_known=attempt > 0)
                 prepared.hand_moved.run(place=place.pk, hand=task.line)
-                return assignment
-        except (IntegrityError, _SeatGone):  # somebody else was faster
+                return turn
+        except (IntegrityError, _SeatGone):  # somebody else was faster, or this person has had it before, unseen
             continue
     return None
 
 
+def why_nothing(annotator: Annotator, campaign: Campaign) -> Refusal | None:
+    """Why ``next_assignment`` gives this person nothing, in words; None where it would give a task. Changes nothing."""
+    places = Place.objects.filter(annotator=annotator, campaign=campaign).annotate(now=Now())
+    place = places.first() or Place(annotator=annotator, campaign=campaign, **first_columns(campaign, annotator))
+    if (first := stands_before(place, campaign, annotator)) is not None:
+        return first
+    held = _in_hand(annotator, campaign)
+    if _held_already(held, prefetch=False) is not None:
+        return None
+    place.now = getattr(place, "now", timezone.now())  # type: ignore[attr-defined]
+    if (refusal := _takes_no_more(place, campaign, annotator, held)) is not None:
+        return refusal
+    if not campaign.is_live and untouched(annotator, campaign).exists():
+        return None
+    if n_others := n_with_others(annotator, campaign):
+        are = "one task is" if n_others == 1 else f"{n_others:,} tasks are"
+        return Refusal("none_now", f"Nothing is free for you now: {are} being judged by others.", n=n_others)
+    return Refusal("done", "There is nothing left for you to judge here.")
+
+
 def open_assignment(annotator: Annotator, campaign: Campaign) -> Assignment | None:
-    """The lease that this person holds here, the latest first (an undo may leave two)."""
-    found: Assignment | None = prepared.open_turn.first(annotator=annotator.pk, campaign=campaign.pk)
-    return found
+    """The lease that this person holds here, the latest first (an undo may leave two); one only prefetched comes last."""
+    return _held_already(_in_hand(annotator, campaign), prefetch=False)
 
 
 def lease_seconds(campaign: Campaign) -> float:
     return campaign.lease_minutes * 60.0
 
 
-def _lease_of(campaign: Campaign) -> timedelta:
-    return timedelta(seconds=lease_seconds(campaign))
+def lease_from(now: datetime, campaign: Campaign) -> datetime:
+    return now + timedelta(seconds=lease_seconds(campaign))
 
 
 def locked_place(annotator: Annotator, campaign_id: int) -> Place:
+    """With ``now``, the time by the database's clock."""
     place: Place | None = prepared.place.first(annotator=annotator.pk, campaign=campaign_id)
     if place is None:
         begins = first_columns(Campaign.objects.get(pk=campaign_id), annotator)
@@ -123,17 +152,35 @@ def locked_place(annotator: Annotator, campaign_id: int) -> Place:
     return place
 
 
-def _resumed(annotator: Annotator, campaign: Campaign) -> Assignment | None:
-    mine = open_assignment(annotator, campaign)
-    if mine is None:
-        return None
-    return mine if prepared.renewed.run(turn=mine.pk, lease=_lease_of(campaign)) else None
+def _in_hand(annotator: Annotator, campaign: Campaign) -> list[Assignment]:
+    """What this person has open or parked here, the latest opened first, what was not shown yet last."""
+    return prepared.in_hand.all(annotator=annotator.pk, campaign=campaign.pk)
+
+
+def _held_already(held: list[Assignment], *, prefetch: bool) -> Assignment | None:
+    """Of what is open: the latest opened, else the first that waits unseen; to prefetch only one that waits."""
+    is_open = [turn for turn in held if turn.status == Assignment.Status.OPEN]
+    waiting = [turn for turn in reversed(is_open) if turn.opened_at is None]
+    opened = [] if prefetch else [turn for turn in is_open if turn.opened_at is not None]
+    return next(iter([*opened, *waiting]), None)
+
+
+def _lease_again(turn: Assignment, place: Place, *, opens: bool) -> bool:
+    turn.leased_until = lease_from(place.now, turn.task.campaign)  # type: ignore[attr-defined]
+    if opens and turn.opened_at is None:
+        turn.opened_at = place.now  # type: ignore[attr-defined]
+    return prepared.renewed.run(turn=turn.pk, until=turn.leased_until, opened=turn.opened_at) == 1
+
+
+def _takes_no_more(place: Place, campaign: Campaign, annotator: Annotator, held: list[Assignment]) -> Refusal | None:
+    n_open = sum(turn.status == Assignment.Status.OPEN for turn in held)
+    now: datetime = place.now  # type: ignore[attr-defined]
+    return takes_no_more(place, campaign, annotator, now=now, n_open=n_open, n_parked=len(held) - n_open)
 
 
 def untouched(annotator: Annotator, campaign: Campaign) -> QuerySet[ComparisonTask]:
-    """Open tasks with a free seat that this person has never had, first in line first."""
-    turns = Assignment.objects.filter(task=OuterRef("pk"), annotator=annotator, purpose=Assignment.Purpose.WORK)
-    return ComparisonTask.objects.filter(~Exists(turns), campaign=campaign, is_free=True).order_by("line")
+    """Open tasks with a free seat that this person has never been shown and has no answer of their own in, in line."""
+    return prepared.untouched(annotator.pk, campaign.pk, annotator.user_id or 0).order_by("line")
 
 
 def _free_task(annotator: Annotator, campaign: Campaign, place: Place) -> ComparisonTask | None:
@@ -142,33 +189,41 @@ def _free_task(annotator: Annotator, campaign: Campaign, place: Place) -> Compar
     Tasks that others are just taking are passed over first; only when nothing else is left does it wait for them: the last
     task may have two seats.
     """
-    who = {"annotator": annotator.pk, "campaign": campaign.pk}
+    who = {"annotator": annotator.pk, "campaign": campaign.pk, "user": annotator.user_id or 0}
     hand = prepared.FIRST_IN_LINE if place.hand is None else place.hand
+    has_human: bool = campaign.has_human  # type: ignore[attr-defined]
     # SQLite has no row locks: one walk is enough there.
     for skip_locked in (True, False) if connection.features.has_select_for_update_skip_locked else (False,):
-        for part in prepared.free_tasks[skip_locked]:
+        for part in prepared.free_tasks[skip_locked, has_human]:
             task: ComparisonTask | None = part.first(**who, hand=hand)
             if task is not None:
                 return task
     return None
 
 
-def _take(task: ComparisonTask, annotator: Annotator, campaign: Campaign) -> Assignment:
-    """Claim the lowest free seat of a task, by constraint. Raises IntegrityError or _SeatGone where somebody was faster."""
-    order = [slot for slot, _ in prepared.slots.all(task=task.pk)]
-    _shuffle(order)
-    key = new_key()
-    pk = prepared.new_turn.one(
-        key=key,
-        task=task.pk,
-        annotator=annotator.pk,
-        seat=lowest_free_seat(task),
-        display_order=order,
-        lease=_lease_of(campaign),
-    )
-    prepared.new_turn_event.one(subject_id=pk, before="", after=Assignment.Status.OPEN)
+def _take(
+    task: ComparisonTask, annotator: Annotator, campaign: Campaign, place: Place, *, opens: bool, may_be_known: bool
+) -> Assignment:
+    """Claim the lowest free seat of a task, by constraint. Raises IntegrityError or _SeatGone where somebody was faster.
+
+    may_be_known  look for a lease that this person had on the task and was never shown, which is rare, and take it up
+    """
+    task.campaign = campaign
+    now: datetime = place.now  # type: ignore[attr-defined]
+    lease = {"leased_until": lease_from(now, campaign), "opened_at": now if opens else None}
+    seat = lowest_free_seat(task)
+    turn = prepared.never_seen(task.pk, annotator.pk).first() if may_be_known else None
+    if turn is not None:
+        move(turn, Assignment.Status.OPEN, note="offered again", seat=seat, finished_at=None, **lease)
+        turn = assignment_of(annotator, turn.key)
+    else:
+        order = [slot for slot, _ in prepared.slots.all(task=task.pk)]
+        _shuffle(order)
+        turn = Assignment(task=task, annotator=annotator, seat=seat, display_order=order, **lease)
+        prepared.new_turn.save(turn)
+        prepared.new_turn_event.one(subject_id=turn.pk, before="", after=Assignment.Status.OPEN)
     take_seat(task)
-    return assignment_of(annotator, key)
+    return turn
 
 
 # ---- seats -----------------------------------------------------------------------------------------------------------
@@ -183,6 +238,8 @@ def locked_task(task_id: int, *, skip_locked: bool = False) -> ComparisonTask | 
 
 
 def lowest_free_seat(task: ComparisonTask) -> int:
+    if task.n_taken == 0:  # the task is locked, so this is true
+        return 0
     held = {seat for (seat,) in prepared.seats_held.all(task=task.pk)}
     seat = next((seat for seat in range(task.seats) if seat not in held), None)
     if seat is None:
@@ -224,58 +281,89 @@ def assignment_of(annotator: Annotator, key: str) -> Assignment:
     return assignment
 
 
-def locked_turn(annotator: Annotator, key: str) -> tuple[ComparisonTask, Assignment]:
-    """One's own assignment and its task, with everything locked that a change of either needs."""
-    _, task, assignment = locked_all(annotator, key)
-    return task, assignment
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One's own assignment, with everything locked that a change of it needs; ``now`` by the database's clock."""
+
+    place: Place
+    task: ComparisonTask
+    assignment: Assignment
+
+    @property
+    def now(self) -> datetime:
+        now: datetime = self.place.now  # type: ignore[attr-defined]
+        return now
+
+    @property
+    def campaign(self) -> Campaign:
+        return self.assignment.task.campaign
 
 
-def locked_all(annotator: Annotator, key: str) -> tuple[Place, ComparisonTask, Assignment]:
-    """``locked_turn`` and the person's place, which is locked with them."""
+def held_turn(annotator: Annotator, key: str) -> Turn:
     ids = prepared.turn_ids.first(annotator=annotator.pk, key=key)
     require(ids, "There is no such assignment of yours.")
     task_id, campaign_id = ids
     place = locked_place(annotator, campaign_id)
     task = locked_task(task_id)
     assert task is not None
-    return place, task, assignment_of(annotator, key)  # only now: it may have changed while we waited
+    return Turn(place, task, assignment_of(annotator, key))  # only now: it may have changed while we waited
+
+
+def locked_turn(annotator: Annotator, key: str) -> tuple[ComparisonTask, Assignment]:
+    turn = held_turn(annotator, key)
+    return turn.task, turn.assignment
 
 
 @retried
-def skip_assignment(*, assignment_key: str, annotator: Annotator, reason: str = "") -> Assignment:
-    """Pass on a task, with a reason. Frees the seat; this person is not offered the task again. Idempotent."""
-    return _give_up(assignment_key, annotator, Assignment.Status.SKIPPED, skip_reason=reason.strip()[:MAX_REASON])
+def skip_assignment(
+    *,
+    assignment_key: str,
+    annotator: Annotator,
+    reason: str = "",
+    active_seconds: float = 0.0,
+    open_seconds: float = 0.0,
+) -> Assignment:
+    """Pass on a task, with a reason. Frees the seat; this person is not offered the task again. Idempotent, free of penalty."""
+    with transaction.atomic():
+        turn = held_turn(annotator, assignment_key)
+        if _give_up(turn, Assignment.Status.SKIPPED, skip_reason=reason.strip()[:MAX_REASON]):
+            worktime.note(turn.place.pk, skipped=1, active_seconds=active_seconds, open_seconds=open_seconds)
+        return turn.assignment
 
 
 @retried
 def release_assignment(*, assignment_key: str, annotator: Annotator) -> Assignment:
     """Give a task back unread. Idempotent."""
-    return _give_up(assignment_key, annotator, Assignment.Status.RELEASED)
+    with transaction.atomic():
+        turn = held_turn(annotator, assignment_key)
+        _give_up(turn, Assignment.Status.RELEASED)
+        return turn.assignment
 
 
-@transaction.atomic
-def _give_up(key: str, annotator: Annotator, to: Assignment.Status, **changes: str) -> Assignment:
-    task, assignment = locked_turn(annotator, key)
+def _give_up(turn: Turn, to: Assignment.Status, **changes: str) -> bool:
+    """Whether it was given up now; False where it had been before."""
+    assignment = turn.assignment
     if assignment.status == Assignment.Status.SUBMITTED:
         raise Conflict("You have judged this task already.", how="Undo your judgement first if you want to skip it.")
-    if assignment.status != Assignment.Status.OPEN:
-        return assignment
+    if assignment.status not in IN_HAND:
+        return False
     note = changes.get("skip_reason", "")
-    move(assignment, to, only_from=Assignment.Status.OPEN, note=note, finished_at=Now(), leased_until=None, **changes)
-    free_seat(task)
-    return assignment
+    move(assignment, to, note=note, finished_at=Now(), leased_until=None, **changes)
+    free_seat(turn.task)
+    return True
 
 
 @retried
 def take_up_again(*, assignment_key: str, annotator: Annotator) -> Assignment:
     """Skipped -> open: judge it after all, while a seat is free. Idempotent; raises Conflict otherwise."""
     with transaction.atomic():
-        task, assignment = locked_turn(annotator, assignment_key)
+        turn = held_turn(annotator, assignment_key)
+        assignment, campaign = turn.assignment, turn.campaign
         if assignment.status == Assignment.Status.OPEN:
             return assignment
-        campaign = assignment.task.campaign
         require(campaign.stage == Campaign.Stage.OPEN, f"This campaign is {campaign.stage}.")
-        seat = take_seat_again(task) if assignment.status == Assignment.Status.SKIPPED else None
+        check_room(turn)
+        seat = take_seat_again(turn.task) if assignment.status == Assignment.Status.SKIPPED else None
         if seat is None:
             raise Conflict("Somebody else has this task now.", how="Go on with the next one.")
         move(
@@ -285,11 +373,43 @@ def take_up_again(*, assignment_key: str, annotator: Annotator) -> Assignment:
             note="taken up again",
             seat=seat,
             skip_reason="",
-            opened_at=Now(),
+            opened_at=turn.now,
             finished_at=None,
-            leased_until=from_now(lease_seconds(campaign)),
+            leased_until=lease_from(turn.now, campaign),
         )
+        worktime.note(turn.place.pk, skipped=-1)
         return assignment
+
+
+def check_room(turn: Turn, *, is_in_hand: bool = False) -> None:
+    """Raises Lost where one more judgement of this person would pass a cap of the campaign.
+
+    is_in_hand  the task is among what the person has open or parked, and so is counted already
+    """
+    campaign, place = turn.campaign, turn.place
+    if campaign.cap_per_person is None and campaign.cap_per_day is None:
+        return
+    held = [
+        each
+        for each in _in_hand(turn.assignment.annotator, campaign)
+        if not is_in_hand or each.pk != turn.assignment.pk
+    ]
+    n_open = sum(each.status == Assignment.Status.OPEN for each in held)
+    if campaign.cap_per_person is not None and place.n_submitted + len(held) >= campaign.cap_per_person:
+        raise Lost("You have judged as many tasks of this campaign as one person may.")
+    if (refusal := cap_of_the_day(place, campaign, now=turn.now, n_open=n_open)) is not None:
+        raise Lost(refusal.sentence, how=refusal.how)
+
+
+def count_judged(turn: Turn, change: int) -> None:
+    """Move a person's counters with a judgement given (+1) or taken back (-1); of the day only what was given on it."""
+    today, n_today = turn.now.astimezone(UTC).date(), n_on(turn.place, turn.now)
+    given = turn.assignment.finished_at
+    if change > 0 or (given is not None and given.astimezone(UTC).date() == today):
+        n_today = max(0, n_today + change)
+    prepared.place_counted.run(place=turn.place.pk, change=change, day=today, n_today=n_today)
+    turn.place.n_submitted += change
+    turn.place.day, turn.place.n_today = today, n_today
 
 
 def expire_leases() -> int:

@@ -5,6 +5,7 @@ from django.db.models.functions import Now
 
 from annotation.assign import release_assignment
 from annotation.models import Annotator, Assignment, Campaign, Place
+from annotation.onboarding import first_columns
 
 
 def needs_consent(place: Place | None, campaign: Campaign) -> bool:
@@ -13,7 +14,8 @@ def needs_consent(place: Place | None, campaign: Campaign) -> bool:
 
 def agree(annotator: Annotator, campaign: Campaign) -> Place:
     """This person agrees to see what the campaign shows. Idempotent; the first moment stays on record."""
-    place, _ = Place.objects.get_or_create(annotator=annotator, campaign=campaign)
+    begins = first_columns(campaign, annotator)  # to agree is not to be past the way in
+    place, _ = Place.objects.get_or_create(annotator=annotator, campaign=campaign, defaults=begins)
     Place.objects.filter(pk=place.pk, agreed_sensitive_at=None).update(agreed_sensitive_at=Now())
     place.refresh_from_db(fields=["agreed_sensitive_at"])
     return place

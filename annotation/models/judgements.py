@@ -30,12 +30,14 @@ class Assignment(models.Model):
         REVIEW = "review"
         PRACTICE = "practice"
 
-    # Only an open, parked or submitted row holds a seat. Nobody is *offered* a task again; the ways back are the person's own:
+    # Only an open, parked or submitted row holds a seat. Nobody is *offered* again what they have seen (a lease that ended
+    # before its task was shown is); the other ways back are the person's own:
     NEXT: ClassVar = {
         Status.OPEN: {Status.SUBMITTED, Status.SKIPPED, Status.RELEASED, Status.EXPIRED, Status.PARKED},
         Status.PARKED: {Status.OPEN, Status.SUBMITTED, Status.SKIPPED, Status.RELEASED},
         Status.SUBMITTED: {Status.OPEN, Status.RELEASED},  # an undo; a void
-        Status.EXPIRED: {Status.SUBMITTED},  # a late judgement, while a seat is free
+        Status.EXPIRED: {Status.SUBMITTED, Status.OPEN},  # a late judgement, or at work again, while a seat is free
+        Status.RELEASED: {Status.OPEN},  # a lease that was never seen
         Status.SKIPPED: {Status.OPEN},  # "judge it after all", while a seat is free
     }
 
