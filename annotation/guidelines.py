@@ -98,6 +98,14 @@ def unconfirmed_note(place: Place | None, campaign: Campaign) -> str:
     return " ".join(since.order_by("number").exclude(note="").values_list("note", flat=True))
 
 
+def changes_since(place: Place | None, campaign: Campaign) -> "list[Line]":
+    """The text in force against the one that this person confirmed; [] for a first reading or where nothing is new."""
+    if place is None or not 0 < place.guidelines_version < campaign.guidelines_version:
+        return []
+    before = GuidelinesVersion.objects.filter(campaign=campaign, number=place.guidelines_version).first()
+    return diff(before.text, campaign.guidelines) if before is not None else []
+
+
 # ---- what changed ------------------------------------------------------------------------------------------------------
 
 

@@ -23,7 +23,7 @@ Use = PracticeItem.Use
 @project_view(Role.ANNOTATOR)
 def way_in(request: HttpRequest, project: Project, key: str) -> HttpResponse:
     """GET: what is behind this person and what comes now. POST: go on with it."""
-    campaign = campaign_of(project, key)
+    campaign = campaign_of(request, project, key)
     me = me_in(request, project)
     start = reverse("annotation:start", args=[project.slug, campaign.key])
     if request.method != "POST":
@@ -106,7 +106,7 @@ def _answer(request: HttpRequest, project: Project, campaign: Campaign, place: P
 
 def _place(request: HttpRequest, project: Project, key: str) -> tuple[Campaign, Place]:
     """One's own place in a campaign. Who has none has nothing to answer there."""
-    campaign, me = campaign_of(project, key), me_in(request, project)
+    campaign, me = campaign_of(request, project, key), me_in(request, project)
     place = place_in(me, campaign)
     if place is None:
         raise Http404("No such practice task.")

@@ -168,12 +168,6 @@ class StartPage(CampaignPage):
     changed: str = ""  # what changed in the guidelines since this person confirmed them
 
 
-@dataclass(frozen=True)
-class ChooserPage:
-    project: Project
-    campaigns: list[tuple[Campaign, Progress, int]]
-
-
 @dataclass(frozen=True, kw_only=True)
 class LostPage(CampaignPage):
     """A judgement that could not be kept: what happened, everything that was written, and the way on."""

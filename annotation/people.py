@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from django.db import IntegrityError, transaction
 from django.db.models import Sum
 
-from accounts.models import Project, User
+from accounts.models import Membership, Project, User
 from annotation.models import Annotator, Campaign, Place
 from core.ids import new_key
 
@@ -24,6 +24,13 @@ def annotator_for(user: User, project: Project, *, kind: str = Annotator.Kind.HU
         except IntegrityError:  # made in this moment by the person's other tab, or the pseudonym is taken
             continue
     raise RuntimeError("No free pseudonym was found.")
+
+
+def shown_name(annotator: Annotator, reader: Membership) -> str:
+    """How a lead reads of a person: under the pseudonym; an admin reads the name too, where there is an account."""
+    if reader.is_admin and annotator.user is not None:
+        return f"{annotator.user} ({annotator.pseudonym})"
+    return annotator.pseudonym
 
 
 def n_submitted(campaign: Campaign) -> int:

@@ -69,6 +69,14 @@ class Work:
         return round(self.active_seconds / 3600, 2)
 
     @property
+    def minutes(self) -> int:
+        return round(self.active_seconds / 60)
+
+    @property
+    def open_minutes(self) -> int:
+        return round(self.open_seconds / 60)
+
+    @property
     def open_hours(self) -> float:
         return round(self.open_seconds / 3600, 2)
 
@@ -108,6 +116,12 @@ class Statement:
         return sorted(sums.values(), key=lambda line: (line.campaign_name, line.campaign_key))
 
 
+def work_of(day: Workday) -> Work:
+    return Work(
+        *(getattr(day, name) for name in COUNTS), active_seconds=day.active_seconds, open_seconds=day.open_seconds
+    )
+
+
 def statement_of(annotator: Annotator, period: Period) -> Statement:
     """One person's own."""
     return _statement(annotator, _lines(_days(annotator.project, period).filter(place__annotator=annotator)))
@@ -138,11 +152,7 @@ def _lines(days: Iterable[Workday]) -> list[Line]:
             day=day.day,
             campaign_key=day.place.campaign.key,
             campaign_name=day.place.campaign.name,
-            work=Work(
-                *(getattr(day, name) for name in COUNTS),
-                active_seconds=day.active_seconds,
-                open_seconds=day.open_seconds,
-            ),
+            work=work_of(day),
             rate=day.place.campaign.pay_per_hour,
         )
         for day in days

@@ -1,11 +1,11 @@
 from django.urls import path
 
-from annotation import campaign_views, live_views, onboarding_views, views
+from annotation import campaign_views, desk_urls, live_views, onboarding_views, views
 
 app_name = "annotation"
 
 urlpatterns = [
-    path("annotate/", views.next_task, name="next"),
+    *desk_urls.urlpatterns,
     path("annotate/campaign/<slug:key>/", views.start, name="start"),
     path("annotate/live/<slug:key>/", live_views.begin, name="live"),
     path("annotate/live/<slug:key>/<slug:talk>/", live_views.conversation, name="conversation"),

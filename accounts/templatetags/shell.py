@@ -27,8 +27,9 @@ NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, str, tuple[Role, ...]], ...]]
     (
         "Judgements",
         (
-            ("Annotate", "annotate/", "judge", (ANNOTATOR,)),
+            ("Your work", "annotate/", "judge", (ANNOTATOR,)),
             ("Campaigns", "campaigns/", "campaign", (RESEARCHER, REVIEWER)),
+            ("Desk", "desk/", "help", (RESEARCHER, REVIEWER)),
         ),
     ),
     (

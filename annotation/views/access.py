@@ -4,9 +4,10 @@ from django.http import Http404, HttpRequest
 from django.shortcuts import get_object_or_404
 
 from accounts.access import person
-from accounts.models import Project
+from accounts.models import Membership, Project
 from annotation.assign import assignment_of
-from annotation.models import Annotator, Assignment, Campaign
+from annotation.audience import is_for
+from annotation.models import Annotator, Assignment, Campaign, Place
 from annotation.people import annotator_for
 from core.errors import DomainError
 
@@ -20,10 +21,15 @@ def made_annotator(request: HttpRequest, project: Project) -> Annotator:
     return annotator_for(person(request), project)
 
 
-def campaign_of(project: Project, key: str) -> Campaign:
-    """A campaign that annotators may know of: one that is being built is not there yet."""
+def campaign_of(request: HttpRequest, project: Project, key: str) -> Campaign:
+    """A campaign of this person: one that is being built, or for others, is not there. Who was in it once still sees it."""
     hidden = (Campaign.Stage.DRAFT, Campaign.Stage.BUILDING)
-    return get_object_or_404(Campaign.objects.exclude(stage__in=hidden), project=project, key=key)
+    campaign = get_object_or_404(Campaign.objects.exclude(stage__in=hidden), project=project, key=key)
+    membership: Membership = request.membership  # type: ignore[attr-defined]
+    was_in = Place.objects.filter(campaign=campaign, annotator__user=person(request))
+    if not is_for(campaign, membership) and not was_in.exists():
+        raise Http404("No such campaign.")
+    return campaign
 
 
 def turn_of(request: HttpRequest, project: Project, key: str) -> tuple[Annotator, Assignment]:

@@ -12,7 +12,9 @@ from accounts.access import person, project_view
 from accounts.models import Project, Role
 from annotation import announcements, consent, questions
 from annotation.examples import Example, read_example
-from annotation.models import Campaign, Question, Ruling
+from annotation.guidelines import Line, changes_since, needs_confirmation, unconfirmed_note
+from annotation.home import campaigns_for
+from annotation.models import Place, Question, Ruling
 from annotation.pages import CampaignPage
 from annotation.rulings import standing_rulings
 from annotation.screen import Entered
@@ -34,21 +36,30 @@ class ShownRuling:
 class GuidelinesPage(CampaignPage):
     query: str
     rulings: list[ShownRuling]
+    must_confirm: bool
+    what_changed: str
+    changes: list[Line]
 
 
 @require_GET
 @project_view(Role.ANNOTATOR)
 def guidelines(request: HttpRequest, project: Project, key: str) -> HttpResponse:
     """The guidelines in force and the rulings, searchable. A fragment is the list of rulings alone."""
-    campaign = campaign_of(project, key)
+    campaign = campaign_of(request, project, key)
     query = request.GET.get("q", "").strip()
     found = standing_rulings(campaign, query)[:MAX_SHOWN]
+    me = me_in(request, project)
+    place = Place.objects.filter(annotator=me, campaign=campaign).first() if me else None
+    may_see = not consent.needs_consent(place, campaign)
     page = GuidelinesPage(
         project=project,
         campaign=campaign,
         look=preferences.read(person(request)),
         query=query,
-        rulings=[ShownRuling(ruling, read_example(ruling.example)) for ruling in found],
+        rulings=[ShownRuling(ruling, read_example(ruling.example if may_see else {})) for ruling in found],
+        must_confirm=needs_confirmation(place, campaign),
+        what_changed=unconfirmed_note(place, campaign),
+        changes=changes_since(place, campaign),
     )
     return render_page(request, "annotation/guidelines_page.html", "annotation/_rulings.html", page, no_store=True)
 
@@ -84,7 +95,7 @@ def resume(request: HttpRequest, project: Project, key: str) -> HttpResponse:
 def read_announcement(request: HttpRequest, project: Project, key: str) -> HttpResponse:
     """Confirm that one has read it. htmx takes the notice away; a browser goes back to where it stood."""
     me = made_annotator(request, project)
-    campaigns = list(Campaign.objects.filter(project=project))
+    campaigns = campaigns_for(request.membership)  # type: ignore[attr-defined]
     found = get_object_or_404(announcements.standing_announcements(project, campaigns), key=key)
     announcements.confirm(announcement=found, annotator=me)
     if wants_fragment(request):
@@ -96,7 +107,7 @@ def read_announcement(request: HttpRequest, project: Project, key: str) -> HttpR
 @project_view(Role.ANNOTATOR)
 def agree(request: HttpRequest, project: Project, key: str) -> HttpResponse:
     """Agree to see a sensitive campaign, or take that back."""
-    campaign = campaign_of(project, key)
+    campaign = campaign_of(request, project, key)
     me = made_annotator(request, project)
     if request.POST.get("agrees") == "1":
         consent.agree(me, campaign)

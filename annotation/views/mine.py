@@ -48,7 +48,7 @@ class MinePage(CampaignPage):
 @require_GET
 @project_view(Role.ANNOTATOR)
 def mine(request: HttpRequest, project: Project, key: str) -> HttpResponse:
-    campaign = campaign_of(project, key)
+    campaign = campaign_of(request, project, key)
     me = me_in(request, project)
     query = request.GET.get("q", "").strip()[:MAX_QUERY]
     status = request.GET.get("status", "")

@@ -66,9 +66,8 @@ class Stand:
 
 def test_a_person_without_javascript_judges_everything_by_forms_and_redirects():
     stand = Stand(n_tasks=3)
-    response = stand.client.get(stand.url("next"), follow=True)
-    assert response.redirect_chain == [(stand.start, 302)]
-    page = read_page(response.content.decode(), url=stand.start)
+    assert stand.start in stand.client.get(stand.url("next")).content.decode()
+    page = read_page(stand.client.get(stand.start).content.decode(), url=stand.start)
     assert page.form(stand.start) is not None
     response = stand.client.post(stand.start)
     for choice in ("a", "tie", "both_bad"):
