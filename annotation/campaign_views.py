@@ -1,6 +1,7 @@
 """Pages about campaigns, for researchers and reviewers. Models stay behind a Reveal, which is recorded."""
 
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.core.paginator import Page, Paginator
@@ -102,6 +103,16 @@ class JudgementsPage:
     rows: list[Row]
     form: VoidForm
     may_void: bool
+    people: list[str]
+    person: str = ""
+    is_probation: bool = False
+
+    @property
+    def query(self) -> str:
+        """The filter, for the links of the pager."""
+        chosen = {"person": self.person, "probation": "yes" if self.is_probation else ""}
+        given = urlencode({name: value for name, value in chosen.items() if value})
+        return f"{given}&" if given else ""
 
 
 @require_GET
@@ -234,6 +245,13 @@ def _judgements_response(
     request: HttpRequest, project: Project, found: Campaign, form: VoidForm, status: int = 200
 ) -> HttpResponse:
     live = live_judgements().filter(assignment__task__campaign=found).order_by("-id")
+    places = Place.objects.filter(campaign=found, n_submitted__gt=0).order_by("annotator__pseudonym")
+    people = list(places.values_list("annotator__pseudonym", flat=True))
+    who = request.GET.get("person", "")
+    who = who if who in people else ""
+    is_probation = request.GET.get("probation") == "yes"
+    live = live.filter(assignment__annotator__pseudonym=who) if who else live
+    live = live.filter(is_probation=True) if is_probation else live
     pager = Paginator(live.select_related("assignment__annotator", "assignment__task__prompt"), ROWS_A_PAGE)
     page_obj = pager.get_page(request.GET.get("page"))
     page = JudgementsPage(
@@ -243,6 +261,9 @@ def _judgements_response(
         rows=[_row(judgement, found) for judgement in page_obj],
         form=form,
         may_void=_may(request, Role.REVIEWER) and found.stage != Campaign.Stage.CLOSED,
+        people=people,
+        person=who,
+        is_probation=is_probation,
     )
     return render_page(
         request, "annotation/judgements.html", "annotation/_judgements.html", page, status=status, no_store=True

@@ -1,6 +1,13 @@
 from django.urls import path
 
-from annotation import campaign_views, desk_urls, live_views, onboarding_views, views
+from annotation import (
+    campaign_views,
+    desk_urls,
+    live_views,
+    onboarding_lead_views,
+    onboarding_views,
+    views,
+)
 
 app_name = "annotation"
 
@@ -29,6 +36,20 @@ urlpatterns = [
     path("campaigns/<slug:key>/", campaign_views.campaign, name="campaign"),
     path("campaigns/<slug:key>/judgements/", campaign_views.judgements, name="judgements"),
     path("campaigns/<slug:key>/judgements/<slug:judgement>/void/", campaign_views.void, name="void"),
+    path("campaigns/<slug:key>/people/", onboarding_lead_views.people, name="people"),
+    path(
+        "campaigns/<slug:key>/people/<str:who>/<slug:action>/",
+        onboarding_lead_views.decide_person,
+        name="decide-person",
+    ),
+    path("campaigns/<slug:key>/practice/", onboarding_lead_views.items, name="practice-items"),
+    path("campaigns/<slug:key>/practice/new/", onboarding_lead_views.new_item, name="new-practice-item"),
+    path("campaigns/<slug:key>/practice/<slug:item>/", onboarding_lead_views.edit_item, name="edit-practice-item"),
+    path(
+        "campaigns/<slug:key>/practice/<slug:item>/<slug:action>/",
+        onboarding_lead_views.switch_item,
+        name="switch-practice-item",
+    ),
     path("campaigns/<slug:key>/reveal/", campaign_views.reveal, name="reveal"),
     path("campaigns/<slug:key>/<slug:action>/", campaign_views.act, name="act"),
 ]
