@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts import preferences
 from accounts.models import Membership, Role
-from annotation import announcements, questions, rulings, worktime
+from annotation import announcements, guidelines, questions, rulings, worktime
 from annotation.assign import next_assignment
 from annotation.judge import void_judgement
 from annotation.models import (
@@ -52,6 +52,9 @@ class Office:
         self.olga = make_user("Olga")
         self.me: Annotator = annotator_for(self.ana, self.project)
 
+    def confirm(self) -> None:
+        guidelines.confirm(self.me, self.campaign, self.campaign.guidelines_version)
+
     def browser(self, user) -> Client:
         client = Client()
         client.force_login(user)
@@ -61,6 +64,7 @@ class Office:
         return reverse(f"annotation:{name}", args=[self.project.slug, *args])
 
     def take(self) -> Assignment:
+        self.confirm()
         turn = next_assignment(self.me, self.campaign)
         assert turn is not None
         return turn
