@@ -26,7 +26,7 @@ from accounts.styleguide import StyleGuide
 from accounts.templatetags.shell import THEME_COOKIE, THEMES
 from core.htmx import posted, render_page, see_other
 
-BACKEND = "django.contrib.auth.backends.ModelBackend"
+BACKEND = "accounts.sessions.AccountBackend"
 YEAR_SECONDS = 365 * 24 * 3600
 
 

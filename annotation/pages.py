@@ -13,8 +13,9 @@ from django.urls import reverse
 from accounts import preferences
 from accounts.models import Project
 from accounts.preferences import Preferences
+from annotation import prepared
 from annotation.campaigns import Progress
-from annotation.models import Assignment, Campaign, Judgement, TaskCandidate
+from annotation.models import Assignment, Campaign, Judgement
 from annotation.protocol import LETTERS, Protocol
 from annotation.rows import said_of
 from annotation.screen import SKIP_REASONS, Asked, Entered, asked_of
@@ -206,8 +207,7 @@ def _points(checklist: Any) -> tuple[str, ...]:
 
 def texts_shown(turn: Assignment) -> list[str]:
     """The texts of a task's answers in this person's order."""
-    rows = TaskCandidate.objects.filter(task=turn.task_id).values_list("slot", "candidate__text")
-    texts = dict(rows)
+    texts = dict(prepared.texts.all(task=turn.task_id))
     return [texts[slot] for slot in turn.display_order]
 
 

@@ -6,11 +6,13 @@ They are compiled once (``core.prepared``), since an annotator waits for all of 
 from datetime import date, datetime
 from typing import Any
 
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce, Now
 
 from annotation.models import (
     Annotator,
+    Announcement,
+    AnnouncementRead,
     Assignment,
     Campaign,
     ComparisonTask,
@@ -18,6 +20,7 @@ from annotation.models import (
     Flag,
     Judgement,
     Place,
+    Question,
     RankedCandidate,
     Score,
     TaskCandidate,
@@ -47,6 +50,39 @@ turn_ids = Query(
 )
 slots = Query(
     lambda: TaskCandidate.objects.filter(task=given("task")).order_by("slot").values_list("slot", "candidate_id")
+)
+
+texts = Query(
+    lambda: TaskCandidate.objects.filter(task=given("task")).order_by("slot").values_list("slot", "candidate__text")
+)
+place_now = Query(lambda: Place.objects.filter(annotator=given("annotator"), campaign=given("campaign")))
+n_submitted = Query(
+    lambda: (
+        Place.objects.filter(campaign=given("campaign"))
+        .order_by()
+        .values("campaign")
+        .annotate(n=Sum("n_submitted"))
+        .values_list("n")
+    )
+)
+# As ``announcements.unread`` for one campaign.
+_read = AnnouncementRead.objects.filter(announcement=OuterRef("pk"), annotator=given("annotator"))
+unread_announcements = Query(
+    lambda: Announcement.objects.filter(
+        ~Exists(_read),
+        Q(campaign=None) | Q(campaign=given("campaign")),
+        project=given("project"),
+        withdrawn_at=None,
+    ).order_by("id")
+)
+# Answered questions that concern this person now: about this task, not read yet, or about a task that is still parked.
+answered_questions = Query(
+    lambda: Question.objects.filter(
+        Q(seen_at=None) | Q(assignment__status=Assignment.Status.PARKED) | Q(assignment=given("turn")),
+        assignment__annotator=given("annotator"),
+        campaign=given("campaign"),
+        status=Question.Status.ANSWERED,
+    ).order_by("-id")[:50]
 )
 
 # ---- locks ---------------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from django.shortcuts import get_object_or_404
 
 from accounts.access import person
 from accounts.models import Membership, Project
+from annotation import prepared
 from annotation.assign import assignment_of
 from annotation.audience import is_for
 from annotation.models import Annotator, Assignment, Campaign, Place
@@ -14,7 +15,8 @@ from core.errors import DomainError
 
 def me_in(request: HttpRequest, project: Project) -> Annotator | None:
     """This person as an annotator, if they have ever judged here: opening a page creates nothing."""
-    return Annotator.objects.filter(project=project, user=person(request)).select_related("user").first()
+    found: Annotator | None = prepared.annotator_of.first(project=project.pk, user=person(request).pk)
+    return found
 
 
 def made_annotator(request: HttpRequest, project: Project) -> Annotator:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -11,7 +10,7 @@ from django.utils import timezone
 from accounts import preferences
 from accounts.access import person
 from accounts.models import Project
-from annotation import announcements, guidelines, questions
+from annotation import announcements, guidelines, prepared, questions
 from annotation.assign import last_finished, n_with_others, next_assignment, open_assignment, untouched
 from annotation.campaigns import open_campaigns, progress_of
 from annotation.consent import needs_consent
@@ -74,7 +73,7 @@ def go_on(
     """
     if campaign.is_live:
         return client_see_other(request, live_url(project, me, campaign))
-    place = Place.objects.filter(annotator=me, campaign=campaign).first()
+    place: Place | None = prepared.place_now.first(annotator=me.pk, campaign=campaign.pk)
     turn = next_assignment(me, campaign) if may_go_on(place, campaign) else None
     if turn is not None:
         return to_task(request, project, me, turn, said=said, place=place, undo_key=after.key if after else None)
@@ -128,7 +127,7 @@ def task_page(
         last = last_finished(me, campaign) if campaign.stage != Campaign.Stage.CLOSED else None
         undo_key = last.key if last and last.key != turn.key else ""
     asked_lead = _asked_lead(me, campaign, turn)
-    place = place or Place.objects.filter(annotator=me, campaign=campaign).first()
+    place = place or prepared.place_now.first(annotator=me.pk, campaign=campaign.pk)
     to = more.pop("to", None) or _ways(project, turn, undo_key=undo_key)
     return TaskPage(
         project=project,
@@ -146,7 +145,7 @@ def task_page(
         lease_seconds=_seconds_left(turn),
         is_sensitive=campaign.is_sensitive,
         support_text=campaign.support_text,
-        announcements=announcements.unread(project, me, [campaign]),
+        announcements=prepared.unread_announcements.all(project=project.pk, campaign=campaign.pk, annotator=me.pk),
         asked_lead=next((question for question in asked_lead if question.assignment_id == turn.pk), None),
         news=[question for question in asked_lead if question.assignment_id != turn.pk],
         **more,
@@ -258,9 +257,7 @@ def _ways_of_done(project: Project, turn: Assignment, *, is_correction: bool) ->
 
 def _asked_lead(me: Annotator, campaign: Campaign, turn: Assignment) -> list[Question]:
     """Answered questions that concern this person now: about this task, not read yet, or about a task that is still parked."""
-    mine = Question.objects.filter(assignment__annotator=me, campaign=campaign, status=Question.Status.ANSWERED)
-    wait = Q(seen_at=None) | Q(assignment__status=Assignment.Status.PARKED) | Q(assignment=turn)
-    return list(mine.filter(wait).order_by("-id")[:50])
+    return prepared.answered_questions.all(annotator=me.pk, campaign=campaign.pk, turn=turn.pk)
 
 
 def _seconds_left(turn: Assignment) -> int:
