@@ -49,7 +49,7 @@ class Lost(Conflict):
     """The seat is gone, and with it the task: what was written is kept for copying, and the time counts as worked."""
 
 
-class _SeatGone(Exception):
+class SeatGone(Exception):
     """Somebody else has the seat; rolls the savepoint back."""
 
 
@@ -103,7 +103,7 @@ def next_assignment(annotator: Annotator, campaign: Campaign, *, prefetch: bool 
                 turn = _take(task, annotator, fresh, place, opens=not prefetch, may_be_known=attempt > 0)
                 prepared.hand_moved.run(place=place.pk, hand=task.line)
                 return turn
-        except (IntegrityError, _SeatGone):  # somebody else was faster, or this person has had it before, unseen
+        except (IntegrityError, SeatGone):  # somebody else was faster, or this person has had it before, unseen
             continue
     return None
 
@@ -204,7 +204,7 @@ def _free_task(annotator: Annotator, campaign: Campaign, place: Place) -> Compar
 def _take(
     task: ComparisonTask, annotator: Annotator, campaign: Campaign, place: Place, *, opens: bool, may_be_known: bool
 ) -> Assignment:
-    """Claim the lowest free seat of a task, by constraint. Raises IntegrityError or _SeatGone where somebody was faster.
+    """Claim the lowest free seat of a task, by constraint. Raises IntegrityError or SeatGone where somebody was faster.
 
     may_be_known  look for a lease that this person had on the task and was never shown, which is rare, and take it up
     """
@@ -217,13 +217,19 @@ def _take(
         move(turn, Assignment.Status.OPEN, note="offered again", seat=seat, finished_at=None, **lease)
         turn = assignment_of(annotator, turn.key)
     else:
-        order = [slot for slot, _ in prepared.slots.all(task=task.pk)]
-        _shuffle(order)
+        order = shuffled_slots(task.pk)
         turn = Assignment(task=task, annotator=annotator, seat=seat, display_order=order, **lease)
         prepared.new_turn.save(turn)
         prepared.new_turn_event.one(subject_id=turn.pk, before="", after=Assignment.Status.OPEN)
     take_seat(task)
     return turn
+
+
+def shuffled_slots(task_id: int) -> list[int]:
+    """The order in which one person sees the answers."""
+    order = [slot for slot, _ in prepared.slots.all(task=task_id)]
+    _shuffle(order)
+    return order
 
 
 # ---- seats -----------------------------------------------------------------------------------------------------------
@@ -243,14 +249,14 @@ def lowest_free_seat(task: ComparisonTask) -> int:
     held = {seat for (seat,) in prepared.seats_held.all(task=task.pk)}
     seat = next((seat for seat in range(task.seats) if seat not in held), None)
     if seat is None:
-        raise _SeatGone
+        raise SeatGone
     return seat
 
 
 def take_seat(task: ComparisonTask) -> None:
     """Count one more seat as taken, if the task is open and has one."""
     if prepared.seat_taken.run(task=task.pk) != 1:
-        raise _SeatGone
+        raise SeatGone
 
 
 def take_seat_again(task: ComparisonTask) -> int | None:
@@ -261,7 +267,7 @@ def take_seat_again(task: ComparisonTask) -> int | None:
         with transaction.atomic():
             seat = lowest_free_seat(task)
             take_seat(task)
-    except _SeatGone:
+    except SeatGone:
         return None
     return seat
 
