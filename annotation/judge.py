@@ -219,7 +219,7 @@ def _insert_said(turn: Turn, said: Said, slots: Mapping[int, int]) -> Judgement:
         comment=said.comment,
         write_in=said.write_in,
         edited_from_id=slots[said.edited_from] if said.edited_from is not None else None,
-        seconds_active=said.active_seconds,
+        seconds_active=worktime.kept(annotator, said.active_seconds),
         source=_source(annotator),
         is_unblinded=is_unblinded(annotator, turn.task),
         is_probation=turn.place.stage == Place.Stage.PROBATION,

@@ -6,7 +6,7 @@ with its own order of answers. So a reload shows the same item again, and what w
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.db import transaction
 from django.db.models import Max, QuerySet
@@ -168,8 +168,10 @@ def answer(place: Place, *, item_key: str, said: Said) -> PracticeAnswer:
         right = is_right(said, row.item.expected)
         if not right and row.item.use == PracticeItem.Use.KEYS:
             return row
+        active = worktime.kept(place.annotator, said.active_seconds)
+        said = replace(said, active_seconds=active)
         PracticeAnswer.objects.filter(pk=row.pk).update(
-            said=said.stored(), is_right=right, seconds_active=said.active_seconds, answered_at=Now()
+            said=said.stored(), is_right=right, seconds_active=active, answered_at=Now()
         )
         worktime.note(place.pk, practice=1, active_seconds=said.active_seconds, open_seconds=said.open_seconds)
         row.refresh_from_db()

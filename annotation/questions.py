@@ -26,8 +26,10 @@ MAX_OPEN = 10  # of one person in one campaign: a parked task keeps a seat from 
 
 
 @retried
-def ask(*, assignment_key: str, annotator: Annotator, text: str) -> Question:
-    """Ask about the task at hand and park it. Sent twice it is one question.
+def ask(
+    *, assignment_key: str, annotator: Annotator, text: str, active_seconds: float = 0.0, open_seconds: float = 0.0
+) -> Question:
+    """Ask about the task at hand and park it; the time spent on it counts as worked. Sent twice it is one question.
 
     Raises Conflict where the task is no longer this person's, or where as many questions are open as one may have.
     """
@@ -54,7 +56,7 @@ def ask(*, assignment_key: str, annotator: Annotator, text: str) -> Question:
         question = Question.objects.create(campaign=campaign, assignment=turn, text=text)
         question.events.create(before="", after=Question.Status.OPEN, by=annotator.user)
         place = Place.objects.filter(annotator=annotator, campaign=campaign).values_list("pk", flat=True)[0]
-        worktime.note(place, parked=1)
+        worktime.note(place, parked=1, active_seconds=active_seconds, open_seconds=open_seconds)
         return question
 
 

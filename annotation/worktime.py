@@ -4,6 +4,7 @@ Active time is what a page saw: visible, and the person not idle. It is coarse, 
 (``accounts.preferences``); what is switched off is never stored.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -11,7 +12,8 @@ from django.db.models import Case, Exists, F, Value, When
 from django.db.models.functions import Least
 from django.utils import timezone
 
-from annotation.models import Place, Workday
+from accounts import preferences
+from annotation.models import Annotator, Place, Workday
 
 DAY_SECONDS = 24 * 3600.0
 
@@ -49,6 +51,24 @@ def note(
     except IntegrityError:  # the first note of the day from another tab: its row stands now
         pass
     _add(place_id, day, counts, active, opened)
+
+
+def kept(annotator: Annotator, active_seconds: float) -> float:
+    """What may be stored of a person's active seconds beside a judgement: nothing where they have switched that off."""
+    user = annotator.user
+    return active_seconds if user is None or preferences.read(user).is_active_time_on else 0.0
+
+
+def seconds_in(given: Mapping[str, Any]) -> tuple[float, float]:
+    """(active, open) seconds of a posted form; what is no number counts as not measured."""
+    return _number(given.get("active")), _number(given.get("open"))
+
+
+def _number(text: Any) -> float:
+    try:
+        return _bounded(float(text or 0))
+    except (TypeError, ValueError):
+        return 0.0
 
 
 def _add(place_id: int, day: Any, counts: dict[str, int], active: float, opened: float) -> bool:

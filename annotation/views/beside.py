@@ -10,7 +10,7 @@ from django.views.decorators.http import require_GET, require_POST
 from accounts import preferences
 from accounts.access import person, project_view
 from accounts.models import Project, Role
-from annotation import announcements, consent, questions
+from annotation import announcements, consent, questions, worktime
 from annotation.examples import Example, read_example
 from annotation.guidelines import Line, changes_since, needs_confirmation, unconfirmed_note
 from annotation.home import campaigns_for
@@ -69,9 +69,9 @@ def guidelines(request: HttpRequest, project: Project, key: str) -> HttpResponse
 def ask(request: HttpRequest, project: Project, key: str) -> HttpResponse:
     """Park the task with a question, and go on with the next one."""
     me, turn = turn_of(request, project, key)
-    text = request.POST.get("text", "")
+    text, (active, opened) = request.POST.get("text", ""), worktime.seconds_in(request.POST)
     try:
-        questions.ask(assignment_key=turn.key, annotator=me, text=text)
+        questions.ask(assignment_key=turn.key, annotator=me, text=text, active_seconds=active, open_seconds=opened)
     except Conflict as problem:
         return lost_response(request, lost_page(request, project, turn, problem, Entered({"comment": [text]})))
     return go_on(request, project, me, turn.task.campaign, said="Asked. The answer comes back to you.")

@@ -7,6 +7,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from accounts import preferences
 from accounts.access import person, project_view
 from accounts.models import Project, Role
+from annotation import worktime
 from annotation.assign import assignment_of, skip_assignment
 from annotation.judge import submit_judgement, undo_judgement
 from annotation.models import Annotator, Assignment, Campaign
@@ -60,7 +61,10 @@ def skip(request: HttpRequest, project: Project, key: str) -> HttpResponse:
     number = request.POST.get("reason", "")
     reason = SKIP_REASONS[int(number) - 1] if number in {str(n + 1) for n in range(len(SKIP_REASONS))} else ""
     try:
-        skip_assignment(assignment_key=turn.key, annotator=me, reason=reason)
+        active, opened = worktime.seconds_in(request.POST)
+        skip_assignment(
+            assignment_key=turn.key, annotator=me, reason=reason, active_seconds=active, open_seconds=opened
+        )
     except Conflict as problem:
         return lost_response(request, lost_page(request, project, turn, problem, Entered()))
     return go_on(request, project, me, turn.task.campaign, after=turn, said="Skipped.")

@@ -20,7 +20,7 @@
     active = 0;
   });
   document.addEventListener("submit", (event) => {
-    if (!event.target.matches("[data-judge]")) return;
+    if (!event.target.matches("[data-judge], [data-timed]")) return;
     const { elements } = event.target;
     elements.active.value = coarse(active);
     elements.open.value = coarse((performance.now() - began) / 1000);

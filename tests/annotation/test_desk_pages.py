@@ -371,6 +371,25 @@ def test_who_has_switched_active_time_off_is_said_to_have():
     assert "switched off" in office.get(office.ravi, "work")
 
 
+def test_the_time_on_a_task_that_is_skipped_or_asked_about_counts():
+    office = Office()
+    office.post(office.ana, "skip", office.take().key, reason="1", active="35", open="60")
+    office.post(office.ana, "ask", office.take().key, text="Why?", active="15", open="20")
+    office.post(office.ana, "skip", office.take().key, reason="1", active="soon", open="-9")
+    day = Workday.objects.get()
+    assert (day.n_skipped, day.n_parked, day.active_seconds, day.open_seconds) == (2, 1, 50, 80)
+
+
+def test_nothing_of_active_time_is_kept_for_who_has_switched_it_off():
+    office = Office()
+    preferences.change(office.ana, is_active_time_on=False)
+    turn = office.take()
+    office.post(office.ana, "assignment", turn.key, choice="a", active="35", open="60")
+    assert Judgement.objects.get().seconds_active == 0
+    day = Workday.objects.get()
+    assert (day.n_judged, day.active_seconds, day.open_seconds) == (1, 0, 60)
+
+
 # ---- who may open what -----------------------------------------------------------------------------------------------------
 
 
