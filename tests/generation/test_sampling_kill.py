@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from config.env import ROOT
-from tests.services.servers import ServiceFailed
+from tests.services.servers import Redis, ServiceFailed
 from tests.services.workers import Site
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
@@ -179,6 +179,34 @@ def test_a_flushed_broker_loses_no_job(house: House) -> None:
     house.site.start_worker()
     house.until_over(job)
     house.assert_exactly_once(job, 20)
+
+
+@pytest.mark.redis
+def test_a_redis_that_dies_in_the_middle_stops_no_job(house: House, redis: Redis) -> None:
+    site = house.site
+    embedded = site.environment
+    for name in ("worker", "beat"):
+        site.stop(name)
+    site.environment = {**embedded, "WHETSTONE_BROKER_URL": redis.url}
+    try:
+        site.start_worker()
+        site.start_beat()
+        running = house.start_job(100)
+        house.until(lambda: house.n_candidates(running) > 50, "the first fifty answers")
+        redis.crash()
+        waiting = house.start_job(10)  # nobody can be told of it: its row waits
+        house.until_over(running)
+        assert house.status(waiting) == "queued"
+        redis.start()
+        house.until_over(waiting)
+    finally:
+        for name in ("worker", "beat"):
+            site.stop(name)
+        site.environment = embedded
+        site.start_worker()
+        site.start_beat()
+    house.assert_exactly_once(running, 100)
+    house.assert_exactly_once(waiting, 10)
 
 
 def test_the_same_seeds_ask_again_for_the_same_answers(house: House) -> None:
