@@ -72,6 +72,7 @@ class NewAgainstOld:
     losses: int
     people: Rate
     outcome: str  # better, worse, unclear; none under 30 prompts
+    simulated: Rate
     n_simulated: int
     n_unblinded: int
 
@@ -91,8 +92,9 @@ def new_against_old_of(campaign: Campaign) -> NewAgainstOld | None:
     tasks = ComparisonTask.objects.filter(campaign=campaign, chosen_why=REGRESSION)
     judgements = live_judgements().filter(assignment__task__in=tasks)
     blind = judgements.filter(is_unblinded=False, assignment__annotator__kind__in=PEOPLE)
-    by_prompt, counts = _marks(blind, new, old, flip=campaign.chosen_is_worse)
-    measured = rate([sum(marks) / len(marks) for marks in by_prompt.values()], seed=seed_from(campaign.key, REGRESSION))
+    measured, counts = _measured(campaign, blind, new, old)
+    simulated = judgements.filter(assignment__annotator__kind=Annotator.Kind.SIMULATED)
+    by_machine, machine_counts = _measured(campaign, simulated, new, old)
     return NewAgainstOld(
         new=new,
         old=old,
@@ -103,9 +105,18 @@ def new_against_old_of(campaign: Campaign) -> NewAgainstOld | None:
         losses=counts[2],
         people=measured,
         outcome=verdict(measured),
-        n_simulated=judgements.filter(assignment__annotator__kind=Annotator.Kind.SIMULATED).count(),
+        simulated=by_machine,
+        n_simulated=sum(machine_counts),
         n_unblinded=judgements.filter(is_unblinded=True).count(),
     )
+
+
+def _measured(
+    campaign: Campaign, judgements: QuerySet[Judgement], new: ModelVersion, old: ModelVersion
+) -> tuple[Rate, tuple[int, int, int]]:
+    by_prompt, counts = _marks(judgements, new, old, flip=campaign.chosen_is_worse)
+    shares = [sum(marks) / len(marks) for _, marks in sorted(by_prompt.items())]
+    return rate(shares, seed=seed_from(campaign.key, REGRESSION)), counts
 
 
 def _marks(

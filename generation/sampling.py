@@ -120,10 +120,12 @@ def start_generation(
     seed: int,
     by: User | None,
     key: str = "",
+    prompts: Sequence[int] | None = None,
 ) -> GenerationJob:
     """Record a generation job and queue it.
 
     selection  fields of ``Selection``; frozen into the job as the prompts' ids, in order
+    prompts    exactly these prompts of the selection, in this order: what another job has asked before
     arms       each with a ``deployment`` or a ``model_version``, and ``sampling``
     key        the job's key where the form brings one: the same form sent twice is one job
     Raises DomainError with what is missing.
@@ -144,6 +146,9 @@ def start_generation(
     )
     wanted = read_selection(selection)
     prompt_ids = list(selected_prompts(prompt_set, wanted).values_list("pk", flat=True))
+    if prompts is not None:
+        selected = set(prompt_ids)
+        prompt_ids = [pk for pk in prompts if pk in selected]
     require(prompt_ids, f"No prompt of “{prompt_set}” fits this selection.", how="Widen it, or import prompts.")
     n_total = len(prompt_ids) * n_answers * len(chosen)
     require(n_total <= MAX_ANSWERS, f"That would be {n_total:,} answers; a job writes at most {MAX_ANSWERS:,}.")

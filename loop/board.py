@@ -13,11 +13,23 @@ from django.urls import reverse
 from accounts.models import Membership, Role, User
 from annotation.assign import open_assignment, untouched
 from annotation.models import Annotator, Campaign
+from annotation.regression import new_against_old_of
+from annotation.winrate import Rate
 from core.jobs import JobFields, JobStatus
 from generation.deploy import live_deployment
 from generation.models import Deployment, Endpoint, ModelReveal
 from loop.models import Round, RoundStep
-from loop.rounds import ALIAS, Plan, endpoint_for, evaluations_of, gate_is_cleared, last_step, plan_of, produced_by
+from loop.rounds import (
+    ALIAS,
+    Plan,
+    comparison_job,
+    endpoint_for,
+    evaluations_of,
+    gate_is_cleared,
+    last_step,
+    plan_of,
+    produced_by,
+)
 from training.models import Evaluation
 
 Stage = RoundStep.Stage
@@ -197,9 +209,14 @@ def _prompts(round_: Round, _: Card | None, __: Membership) -> Card:
 def _generate(round_: Round, before: Card | None, _: Membership) -> Card:
     step, plan = last_step(round_, Stage.GENERATE), plan_of(round_)
     if step and step.job:
-        job = step.job
+        job, comparison = step.job, comparison_job(round_)
         links = (("Answers", _url("generation:job", round_, job.key)),)
         done = f"{job.step:,} answers written" + (f", {job.n_failed:,} could not be." if job.n_failed else ".")
+        if comparison is not None:
+            links += (("Answers of the version before", _url("generation:job", round_, comparison.key)),)
+            done += f" The version before wrote {comparison.step:,}, to compare with."
+            if job.is_terminal and not comparison.is_terminal:
+                job = comparison
         if job.status == JobStatus.CANCELLED and job.step:
             return Card(
                 Stage.GENERATE, "Generate", "done", did=f"Cancelled; {job.step:,} answers are kept.", links=links
@@ -237,8 +254,10 @@ def _annotate(round_: Round, before: Card | None, membership: Membership) -> Car
         return Card(Stage.ANNOTATE, "Annotate", "running", waits_for="Building the tasks.", links=links)
     n_done, n_wanted = judged(campaign)
     progress = Progress(n_done, n_wanted, "judgements")
+    compared = comparison_in_words(campaign)
     if campaign.stage == Campaign.Stage.CLOSED or (n_wanted and n_done >= n_wanted):
-        return Card(Stage.ANNOTATE, "Annotate", "done", did=f"{n_done:,} of {n_wanted:,} judgements.", links=links)
+        did = f"{n_done:,} of {n_wanted:,} judgements. {compared}".strip()
+        return Card(Stage.ANNOTATE, "Annotate", "done", did=did, links=links)
     if not n_wanted:
         return Card(
             Stage.ANNOTATE,
@@ -259,7 +278,33 @@ def _annotate(round_: Round, before: Card | None, membership: Membership) -> Car
         if seen_all
         else left
     )
-    return Card(Stage.ANNOTATE, "Annotate", "running", waits_for=waits, progress=progress, links=links, actions=actions)
+    return Card(
+        Stage.ANNOTATE,
+        "Annotate",
+        "running",
+        did=compared,
+        waits_for=waits,
+        progress=progress,
+        links=links,
+        actions=actions,
+    )
+
+
+def comparison_in_words(campaign: Campaign) -> str:
+    """How this round's policy fares against the one before, so far; names no model."""
+    found = new_against_old_of(campaign)
+    if found is None or not found.n_tasks:
+        return ""
+    if found.people.value is not None:
+        words = {"better": ": better", "worse": ": worse", "unclear": ": unclear"}.get(found.outcome, "")
+        return f"Against the version before: {_rate(found.people)} by people{words}."
+    if found.simulated.value is not None:
+        return f"Against the version before: {_rate(found.simulated)} by simulated people."
+    return f"{found.n_tasks:,} tasks compare with the version before."
+
+
+def _rate(measured: Rate) -> str:
+    return f"{measured.value:.2f} [{measured.low:.2f}, {measured.high:.2f}]"
 
 
 def _has_seen_all(campaign: Campaign, membership: Membership) -> bool:
@@ -360,7 +405,11 @@ def _evaluate(round_: Round, before: Card | None, _: Membership) -> Card:
     if failed is not None:
         return _of_job(Stage.EVALUATE, failed, done="", links=links, again="Evaluate again")
     cleared = gate_is_cleared(round_)
+    annotated = last_step(round_, Stage.ANNOTATE)
+    compared = comparison_in_words(annotated.campaign) if annotated and annotated.campaign else ""
     did = "The new policy is better." if cleared else "Nothing says that the new policy is better."
+    if compared:
+        did += f" Of this round's own policy: {compared[0].lower()}{compared[1:]}"
     return Card(Stage.EVALUATE, "Evaluate", "done", did=did, links=links)
 
 

@@ -6,7 +6,7 @@ Each step is one call of another layer's service; a round holds nothing that the
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
@@ -14,17 +14,18 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from accounts.audit import record
 from accounts.models import Project, User
+from annotation.campaign_options import options_of
 from annotation.campaigns import close_campaign, start_campaign
 from annotation.models import Campaign
 from core.errors import Conflict, DomainError, require
 from core.ids import seed_from
 from core.jobs import JobStatus
 from core.transitions import move, try_move
-from generation.deploy import live_deployment, request_deployment
-from generation.models import Endpoint, ModelVersion, PromptSet
+from generation.deploy import live_deployment, request_deployment, serving
+from generation.models import Candidate, Endpoint, GenerationJob, ModelVersion, Prompt, PromptSet
 from generation.sampling import start_generation
 from loop.models import Round, RoundStep
-from training.evaluate import start_evaluation
+from training.evaluate import people_between, start_evaluation
 from training.models import Evaluation, Snapshot, TrainingRun
 from training.run_start import start_run
 from training.snapshots import start_freeze
@@ -50,6 +51,8 @@ class Plan(BaseModel):
     with_reward: bool = True
     with_simulated: bool = False
     with_earlier_rounds: bool = False
+    # Of the tasks, how many pit this round's policy against the one before, on held-out prompts; 0 switches it off.
+    regression_share: float = Field(default=0.1, ge=0, le=0.5)
 
 
 def plan_of(round_: Round) -> Plan:
@@ -164,23 +167,60 @@ def _generate(round_: Round, by: User, note: str) -> RoundStep:
             how="Wait until the engine is ready, or deploy it on the Models page.",
         )
     assert round_.prompt_set is not None
+    common: dict[str, Any] = {
+        "project": round_.project,
+        "prompt_set": round_.prompt_set,
+        "n_answers": plan.n_answers,
+        "by": by,
+    }
+    sampling = {"temperature": plan.temperature, "max_tokens": plan.max_tokens}
     job = start_generation(
-        project=round_.project,
-        prompt_set=round_.prompt_set,
+        **common,
         selection={"n": plan.n_prompts, "order": "random", "unused_first": True},
-        arms=[{"deployment": deployment, "sampling": {"temperature": plan.temperature, "max_tokens": plan.max_tokens}}],
-        n_answers=plan.n_answers,
+        arms=[{"deployment": deployment, "sampling": sampling}],
         seed=seed_from(round_.key, "generate"),
-        by=by,
     )
+    # The version before answers the same held-out prompts, as a job of its own: it comes first, so that the round's own
+    # answers stay its latest ones.
+    before = version_before(round_)
+    there = serving(before, round_.project) if before is not None and plan.regression_share else None
+    held_out = Prompt.objects.filter(pk__in=job.prompt_ids, split=Prompt.Split.HOLDOUT)
+    if there is not None and (prompts := set(held_out.values_list("pk", flat=True))):
+        comparison = start_generation(
+            **common,
+            selection={"split": "holdout"},
+            prompts=[pk for pk in job.prompt_ids if pk in prompts],
+            arms=[{"deployment": there, "sampling": sampling}],
+            seed=seed_from(round_.key, "version before"),
+        )
+        add_step(round_, Stage.GENERATE, by=by, note="the version before, to compare with", job=comparison)
     return add_step(round_, Stage.GENERATE, by=by, note=note, job=job)
+
+
+def version_before(round_: Round) -> ModelVersion | None:
+    """What the round's policy took over from: the policy of the round that made it, else what it was trained from."""
+    made_by = Round.objects.filter(project=round_.project, number__lt=round_.number, policy_out=round_.policy_in_id)
+    earlier = made_by.exclude(policy_in=round_.policy_in_id).order_by("-number").first()
+    return earlier.policy_in if earlier is not None else round_.policy_in.parent
+
+
+def comparison_job(round_: Round) -> GenerationJob | None:
+    """The answers of the version before, where this round asked for them: the attempt just before its own answers."""
+    own = last_step(round_, Stage.GENERATE)
+    if own is None:
+        return None
+    step = round_.steps.filter(stage=Stage.GENERATE, attempt=own.attempt - 1).select_related("job").first()
+    if step is None or step.job is None or step.job.arms.filter(model_version=round_.policy_in_id).exists():
+        return None
+    return step.job
 
 
 def _annotate(round_: Round, by: User, note: str) -> RoundStep:
     generated = last_step(round_, Stage.GENERATE)
     require(generated and generated.job, "There are no answers to judge yet.", how="Generate them first.")
     assert generated is not None and generated.job is not None
-    if not generated.job.is_terminal:
+    comparison = comparison_job(round_)
+    if not generated.job.is_terminal or (comparison is not None and not comparison.is_terminal):
         raise DomainError(
             "The answers are still being written.",
             how="Wait for the generation job, or cancel it and judge what is there.",
@@ -189,30 +229,47 @@ def _annotate(round_: Round, by: User, note: str) -> RoundStep:
     if last and last.campaign and last.campaign.stage != Campaign.Stage.CLOSED:
         raise Conflict("The answers are being judged already.", how="Close that campaign before you start another.")
     plan = plan_of(round_)
+    asked = asked_of(round_.project)
+    jobs, pairing = [generated.job], {**asked.pairing, "max_tasks": max(1, plan.n_judgements // plan.overlap)}
+    options = dict(asked.options)
+    before = version_before(round_)
+    if comparison is not None and before is not None and Candidate.objects.filter(arm__job=comparison).exists():
+        jobs.append(comparison)
+        pairing |= {"new": round_.policy_in.key, "old": before.key}
+        options["regression_share"] = plan.regression_share
     campaign = start_campaign(
         project=round_.project,
         name=f"Round {round_.number}" + (f", campaign {last.attempt + 1}" if last else ""),
-        jobs=[generated.job],
-        pairing={"pairs": "within", "max_tasks": max(1, plan.n_judgements // plan.overlap)},
+        jobs=jobs,
+        kind=asked.kind,
+        pairing=pairing,
         overlap=plan.overlap,
-        options=guidelines_of(round_.project),
+        options=options,
         by=by,
     )
     return add_step(round_, Stage.ANNOTATE, by=by, note=note, campaign=campaign)
 
 
-def guidelines_of(project: Project) -> dict[str, Any]:
-    """Question, guidelines and answer scale of the project's latest campaign, for the next one; the defaults at first."""
-    last = project.campaigns.order_by("-id").first()
+class Asked(NamedTuple):
+    """What a round's campaign asks, and of how many answers at a time."""
+
+    kind: str
+    pairing: dict[str, Any]
+    options: dict[str, Any]
+
+
+def asked_of(project: Project) -> Asked:
+    """What the project's latest campaign asked, for the next one; the defaults at first.
+
+    Ratings give no preference to train on, and imported votes were asked for elsewhere: both are passed over.
+    """
+    campaigns = project.campaigns.exclude(kind=Campaign.Kind.RATE).exclude(jobs__kind=GenerationJob.Kind.IMPORT)
+    last = campaigns.order_by("-id").first()
     if last is None:
-        return {"guidelines": project.guidelines}
-    return {
-        "question": last.question,
-        "guidelines": last.guidelines,
-        "allow_tie": last.allow_tie,
-        "allow_both_bad": last.allow_both_bad,
-        "strength_levels": last.strength_levels,
-    }
+        return Asked(Campaign.Kind.PAIR, {"pairs": "within"}, {"guidelines": project.guidelines})
+    kept = {name: last.pairing[name] for name in ("n_answers", "leave_out", "near") if name in last.pairing}
+    options = {name: value for name, value in options_of(last).items() if name != "regression_share"}
+    return Asked(last.kind, {"pairs": "within", **kept}, options)
 
 
 def campaigns_of(round_: Round) -> list[Campaign]:
@@ -287,6 +344,7 @@ def _evaluate(round_: Round, by: User, note: str) -> RoundStep:
     reward = produced_by(round_, Stage.REWARD)
     common: dict[str, Any] = {"project": round_.project, "model_version": new, "against": round_.policy_in, "by": by}
     step = None
+    _evaluate_comparison(round_, by)
     if reward is not None and ready_snapshot(round_).counts.get("rows", {}).get("test"):
         accuracy = start_evaluation(
             project=round_.project,
@@ -310,6 +368,24 @@ def _evaluate(round_: Round, by: User, note: str) -> RoundStep:
             how="Train a reward model on the same dataset, or deploy with a note that says why.",
         )
     return step
+
+
+def _evaluate_comparison(round_: Round, by: User) -> None:
+    """What people said of this round's policy against the one before: an evaluation of what is live, not of the new one."""
+    annotated, before = last_step(round_, Stage.ANNOTATE), version_before(round_)
+    if annotated is None or annotated.campaign is None or before is None:
+        return
+    found = people_between(round_.project, round_.policy_in, before, annotated.campaign)
+    if found.exists():
+        made = start_evaluation(
+            project=round_.project,
+            model_version=round_.policy_in,
+            against=before,
+            judge=Evaluation.Judge.PEOPLE,
+            campaign=annotated.campaign,
+            by=by,
+        )
+        add_step(round_, Stage.EVALUATE, by=by, note="the policy of this round against the one before", evaluation=made)
 
 
 def evaluations_of(round_: Round) -> list[Evaluation]:

@@ -120,6 +120,12 @@ class RoundForm(forms.Form):
     effort = forms.ChoiceField(
         label="Training effort", choices=[("smoke", "Smoke test"), ("small", "Small"), ("full", "Full")]
     )
+    regression_percent = forms.IntegerField(
+        label="New against old (per cent of the tasks)",
+        min_value=0,
+        max_value=50,
+        help_text="Compares this round's policy with the one before on held-out prompts, blind. 0: not at all.",
+    )
     with_earlier_rounds = forms.BooleanField(label="Learn from the judgements of earlier rounds too", required=False)
     with_simulated = forms.BooleanField(
         label="Count the judgements of simulated people",
@@ -132,7 +138,8 @@ class RoundForm(forms.Form):
         self.fields["prompt_set"].queryset = project.prompt_sets.filter(n_prompts__gt=0).order_by("-id")  # type: ignore[attr-defined]
 
     def plan(self) -> Plan:
-        return Plan(**{name: value for name, value in self.cleaned_data.items() if name in Plan.model_fields})
+        given = {name: value for name, value in self.cleaned_data.items() if name in Plan.model_fields}
+        return Plan(**given, regression_share=self.cleaned_data["regression_percent"] / 100)
 
 
 @dataclass(frozen=True)
@@ -149,6 +156,7 @@ class RoundFormPage:
 def new_round(request: HttpRequest, project: Project) -> HttpResponse:
     last = latest_round(project)
     initial = Plan(**last.plan).model_dump() if last else Plan().model_dump()
+    initial["regression_percent"] = round(100 * initial.pop("regression_share"))
     if last is not None:
         initial["prompt_set"] = last.prompt_set_id
     form = RoundForm(posted(request), project=project, initial=initial)
