@@ -9,20 +9,20 @@ from django.db.models import Count
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_GET, require_POST
 
 from accounts.access import allows, person, project_view
-from accounts.models import Membership, Project, Role
+from accounts.models import Membership, Project, Role, User
 from annotation import campaigns as services
 from annotation.agreement import Agreement, Rate, of_campaign
-from annotation.campaign_forms import CampaignForm, options_of_latest
-from annotation.campaigns import Progress, progress_of, split_counts, start_campaign
+from annotation.campaigns import Progress, progress_of, split_counts
 from annotation.forms import VoidForm
 from annotation.judge import live_judgements, void_judgement
 from annotation.models import Assignment, Campaign, Judgement, Place
 from annotation.pages import words_said
 from annotation.people import n_submitted_in
-from core.errors import DomainError
+from annotation.protocol import Protocol
+from annotation.regression import NewAgainstOld, new_against_old_of
 from core.htmx import render_page, see_other
 from core.jobs import request_cancel, requeue
 from generation.models import ModelReveal, ModelVersion
@@ -30,15 +30,20 @@ from generation.models import ModelReveal, ModelVersion
 ROWS_A_PAGE = 50
 LEFT_OUT = {
     "equal": "pairs of equal answers",
+    "near": "pairs of answers that are nearly the same",
     "repeated": "pairs of the same two texts again",
+    "same": "answers that say the same as another one of their prompt",
     "empty": "empty answers",
     "flagged": "answers that a reviewer left out after a flag",
     "leaking": "answers with special tokens or role markers of a chat template",
+    "naming": "answers that say which model wrote them",
+    "truncated": "answers that were cut off at the length limit",
 }
 PAIRS = {
     "within": "Answers of the same model",
     "across": "Answers of different models or settings",
     "baseline": "One version against all others",
+    "random": "Any answers, at random",
 }
 
 
@@ -47,13 +52,6 @@ class ListPage:
     project: Project
     rows: list[tuple[Campaign, Progress]]
     may_start: bool
-
-
-@dataclass(frozen=True)
-class NewPage:
-    project: Project
-    form: CampaignForm
-    has_jobs: bool
 
 
 @dataclass(frozen=True)
@@ -79,6 +77,9 @@ class DetailPage:
     n_unblinded: int
     n_simulated: int
     n_open: int
+    new_against_old: NewAgainstOld | None
+    protocol: list[tuple[str, str]]
+    audience: list[tuple[str, str]]
     models: list[ModelVersion]
     is_revealed: bool
     may_change: bool
@@ -125,23 +126,6 @@ def campaigns(request: HttpRequest, project: Project) -> HttpResponse:
     return render_page(request, "annotation/campaigns.html", "annotation/_campaigns.html", page)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@project_view(Role.RESEARCHER)
-def new_campaign(request: HttpRequest, project: Project) -> HttpResponse:
-    form = CampaignForm(request.POST or None, project=project, initial=options_of_latest(project))
-    if request.method == "POST" and form.is_valid():
-        try:
-            campaign = start_campaign(project=project, by=person(request), **form.campaign())
-        except DomainError as problem:
-            form.add_error(None, f"{problem.sentence} {problem.how}".strip())
-        else:
-            return see_other(request, reverse("annotation:campaign", args=[project.slug, campaign.key]))
-    has_jobs = form.fields["jobs"].queryset.exists()  # type: ignore[attr-defined]
-    page = NewPage(project=project, form=form, has_jobs=has_jobs)
-    status = 422 if form.is_bound else 200
-    return render_page(request, "annotation/campaign_new.html", "annotation/_campaign_form.html", page, status=status)
-
-
 @require_GET
 @project_view(Role.RESEARCHER, Role.REVIEWER)
 def campaign(request: HttpRequest, project: Project, key: str) -> HttpResponse:
@@ -158,7 +142,7 @@ def campaign(request: HttpRequest, project: Project, key: str) -> HttpResponse:
 @require_POST
 @project_view(Role.RESEARCHER)
 def act(request: HttpRequest, project: Project, key: str, action: str) -> HttpResponse:
-    """Pause, resume, close; cancel or repeat the building."""
+    """Pause, resume, close, open again; cancel or repeat the building."""
     found, by = get_object_or_404(Campaign, project=project, key=key), person(request)
     if action == "pause":
         services.pause_campaign(found, by=by)
@@ -166,6 +150,8 @@ def act(request: HttpRequest, project: Project, key: str, action: str) -> HttpRe
         services.resume_campaign(found, by=by)
     elif action == "close":
         services.close_campaign(found, by=by)
+    elif action == "reopen":
+        services.reopen_campaign(found, by=by)
     elif action == "cancel":
         request_cancel(found, by=by)
     elif action == "again" and found.stage == Campaign.Stage.BUILDING:
@@ -234,11 +220,48 @@ def _detail(request: HttpRequest, project: Project, found: Campaign) -> DetailPa
         n_unblinded=live.filter(is_unblinded=True).count(),
         n_simulated=live.filter(source=Judgement.Source.SIMULATED).count(),
         n_open=assignments.filter(status=Assignment.Status.OPEN).count(),
+        new_against_old=new_against_old_of(found),
+        protocol=protocol_in_words(found),
+        audience=audience_in_words(found),
         models=list(models) if n_revealed == len(jobs) else [],
         is_revealed=n_revealed == len(jobs),
         may_change=_may(request, Role.RESEARCHER),
         may_judge=_membership(request).has(Role.ANNOTATOR) and found.stage == Campaign.Stage.OPEN,
     )
+
+
+def protocol_in_words(campaign: Campaign) -> list[tuple[str, str]]:
+    """What is asked besides the choice, as terms and values."""
+    protocol = Protocol.parse(campaign.protocol)
+    levels = campaign.strength_levels
+    ties = [("Tie", campaign.allow_tie), ("Both good", campaign.allow_both_good), ("Both bad", campaign.allow_both_bad)]
+    comment = f"required, at least {protocol.min_comment} characters" if protocol.min_comment else protocol.comment
+    found = [
+        ("How much better", f"{levels} levels on each side" if levels else ""),
+        ("Also offered", ", ".join(label for label, is_on in ties if is_on)),
+        ("The chosen answer is", "the worse one" if campaign.chosen_is_worse else ""),
+        ("Criteria", ", ".join(criterion.label for criterion in protocol.criteria)),
+        ("Reasons", ", ".join(protocol.reasons) + (" (one is required)" if protocol.needs_reason else "")),
+        ("Comment", "" if protocol.comment == "off" else comment),
+        ("A better answer", "may be written" if protocol.write_in != "off" else ""),
+        ("Shown with the prompt", ", ".join(protocol.show)),
+    ]
+    return [(term, value) for term, value in found if value]
+
+
+def audience_in_words(campaign: Campaign) -> list[tuple[str, str]]:
+    """For whom it is, and within which bounds."""
+    audience = campaign.audience or {}
+    names = User.objects.filter(key__in=audience.get("people", ())).order_by("username")
+    found = [
+        ("For groups", ", ".join(audience.get("groups", ()))),
+        ("For people who read", ", ".join(audience.get("languages", ()))),
+        ("For", ", ".join(str(user) for user in names)),
+        ("Most of one person", f"{campaign.cap_per_person:,}" if campaign.cap_per_person else ""),
+        ("Most of one person a day", f"{campaign.cap_per_day:,}" if campaign.cap_per_day else ""),
+        ("Sensitive", "people agree first" if campaign.is_sensitive else ""),
+    ]
+    return [(term, value) for term, value in found if value]
 
 
 def _judgements_response(

@@ -1,11 +1,14 @@
 from django.urls import path
 
 from annotation import (
+    campaign_start_views,
+    campaign_task_views,
     campaign_views,
     desk_urls,
     live_views,
     onboarding_lead_views,
     onboarding_views,
+    tryout_views,
     views,
 )
 
@@ -31,9 +34,15 @@ urlpatterns = [
     path("annotate/<slug:key>/resume/", views.resume, name="resume"),
     path("annotate/<slug:key>/undo/", views.undo, name="undo"),
     path("campaigns/", campaign_views.campaigns, name="campaigns"),
-    path("campaigns/new/", campaign_views.new_campaign, name="new-campaign"),
+    path("campaigns/new/", campaign_start_views.new_campaign, name="new-campaign"),
+    path("campaigns/new/plan/", campaign_start_views.plan, name="plan"),
+    path("campaigns/new/try/", tryout_views.begin, name="try-begin"),
+    path("campaigns/try/<int:number>/", tryout_views.draft, name="try"),
     path("campaigns/new/live/", live_views.new_live_campaign, name="new-live-campaign"),
     path("campaigns/<slug:key>/", campaign_views.campaign, name="campaign"),
+    path("campaigns/<slug:key>/change/", campaign_start_views.change, name="change"),
+    path("campaigns/<slug:key>/try/<int:number>/", tryout_views.standing, name="try-campaign"),
+    path("campaigns/<slug:key>/tasks/", campaign_task_views.tasks, name="tasks"),
     path("campaigns/<slug:key>/judgements/", campaign_views.judgements, name="judgements"),
     path("campaigns/<slug:key>/judgements/<slug:judgement>/void/", campaign_views.void, name="void"),
     path("campaigns/<slug:key>/people/", onboarding_lead_views.people, name="people"),

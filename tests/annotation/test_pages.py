@@ -397,7 +397,7 @@ def test_a_researcher_opens_answers_for_judging_with_the_form():
     stand = Stand()
     job = make_job(stand.project, n_prompts=4)
     ravi = stand.browser(stand.ravi)
-    form = read_page(ravi.get(stand.url("new-campaign")).content.decode(), url="").form(stand.url("new-campaign"))
+    form = read_page(ravi.get(stand.url("new-campaign")).content.decode(), url="").form(id="campaign-form")
     assert form is not None
     data = {**form.fields, "name": "Second", "jobs": [job.key], "overlap": "2", "max_tasks": "3"}
     response = ravi.post(stand.url("new-campaign"), data)
@@ -414,7 +414,7 @@ def test_a_campaign_that_cannot_work_comes_back_with_422(wrong):
     stand = Stand()
     n_before = Campaign.objects.count()
     ravi = stand.browser(stand.ravi)
-    form = read_page(ravi.get(stand.url("new-campaign")).content.decode(), url="").form(stand.url("new-campaign"))
+    form = read_page(ravi.get(stand.url("new-campaign")).content.decode(), url="").form(id="campaign-form")
     assert form is not None
     data = {**form.fields, "name": "Second", "jobs": [stand.campaign.jobs.get().key], **wrong}
     response = ravi.post(stand.url("new-campaign"), data)

@@ -3,11 +3,10 @@ import pytest
 
 from annotation import planning
 from annotation.assign import next_assignment
-from annotation.judge import submit_judgement
 from annotation.pairs import Pairing
 from annotation.planning import estimate, half_width, pace_of
 from annotation.winrate import rate
-from tests.annotation.builders import make_annotator, make_campaign, make_job, make_project, make_prompts
+from tests.annotation.builders import judge, make_annotator, make_campaign, make_job, make_project, make_prompts
 
 
 @pytest.mark.django_db
@@ -30,7 +29,7 @@ def test_the_pace_is_measured_from_the_projects_own_judgements():
     campaign = make_campaign(n_tasks=planning.ENOUGH_JUDGEMENTS)
     ana = make_annotator(campaign.project)
     while turn := next_assignment(ana, campaign):
-        submit_judgement(assignment_key=turn.key, annotator=ana, verdict="tie", seconds_active=10)
+        judge(turn, verdict="tie", active_seconds=10)
     pace = pace_of(campaign.project, "pair")
     assert (pace.seconds, pace.n_measured) == (10, planning.ENOUGH_JUDGEMENTS)
     assert not pace_of(campaign.project, "rank").is_measured

@@ -6,12 +6,19 @@ import pytest
 
 from annotation.assign import next_assignment
 from annotation.campaigns import start_campaign
-from annotation.judge import submit_judgement
 from annotation.models import Campaign, ComparisonTask, Judgement
 from annotation.regression import new_against_old_of
 from core.errors import DomainError
 from generation.models import GenerationJob, ModelVersion, Prompt
-from tests.annotation.builders import make_annotator, make_campaign, make_job, make_model, make_project, make_prompts
+from tests.annotation.builders import (
+    judge,
+    make_annotator,
+    make_campaign,
+    make_job,
+    make_model,
+    make_project,
+    make_prompts,
+)
 from training.snapshots import preview
 
 pytestmark = pytest.mark.django_db
@@ -82,7 +89,7 @@ def test_its_judgements_enter_no_training_data_and_no_test_data():
     campaign = with_regression(0.5, n_prompts=40)
     ana = make_annotator(campaign.project)
     while turn := next_assignment(ana, campaign):
-        submit_judgement(assignment_key=turn.key, annotator=ana, verdict="ranked", ranks=(1, 2))
+        judge(turn)
     seen = preview(project=campaign.project, campaigns=[campaign])
     n_regression = regression(campaign).count()
     assert n_regression > 0 and Judgement.objects.count() == campaign.n_tasks
@@ -98,7 +105,7 @@ def test_the_win_rate_counts_prompts_and_turns_round_where_the_worse_is_chosen()
         by_slot = {slot.slot: slot.candidate.arm.model_version.slug for slot in turn.task.slots.all()}
         best = 0 if n_judged % 4 else 1  # the new one wins three of four
         ranks = [1 if (by_slot[slot] == "new") == (best == 0) else 2 for slot in turn.display_order]
-        submit_judgement(assignment_key=turn.key, annotator=ana, verdict="ranked", ranks=ranks)
+        judge(turn, ranks)
         n_judged += 1
     found = new_against_old_of(campaign)
     assert found is not None
