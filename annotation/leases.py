@@ -168,6 +168,7 @@ def release_leases(
     their own answer in it, a cap) stays free for all, and ``why_not`` says so. One transaction, one audit row.
     """
     require(to is None or annotator is None or to.pk != annotator.pk, "These tasks are with this person already.")
+    require(to is None or not campaign.is_live, "The turns of a live campaign belong to those who wrote their prompts.")
     with transaction.atomic():
         statuses = IN_HAND if with_parked else (Assignment.Status.OPEN,)
         held = Assignment.objects.filter(task__campaign=campaign, status__in=statuses, purpose=Assignment.Purpose.WORK)

@@ -18,7 +18,7 @@ from django.db.models.functions import Now
 from django.urls import reverse
 
 from accounts.models import Project
-from annotation.assign import lease_seconds, release_assignment, retried
+from annotation.assign import lease_seconds, release_assignment, retried, why_nothing
 from annotation.models import (
     Annotator,
     Assignment,
@@ -26,11 +26,13 @@ from annotation.models import (
     ComparisonTask,
     Conversation,
     Judgement,
+    Place,
     TaskCandidate,
     Turn,
 )
-from annotation.onboarding import check_may_work
+from annotation.onboarding import first_columns
 from annotation.pairs import position_of, set_sha256
+from annotation.refusals import IN_WORDS, NOT_OPEN, Refusal, stands_before
 from core.errors import Conflict, DomainError, require
 from core.ids import group_sha256, seed_from
 from core.jobs import JobStatus, from_now
@@ -50,6 +52,7 @@ logger = logging.getLogger(__name__)
 MAX_PROMPT = 20_000  # characters of one message; how many tokens fit is the model's affair
 SWEEP = 200
 TOO_LONG = "longer than the model's context"  # what an engine says of a prompt that does not fit
+SETTLED_FIRST = ("guidelines", "agree")
 ANSWER_TASK = "annotation.tasks.answer_turn"
 _shuffle = random.SystemRandom().shuffle
 
@@ -329,7 +332,8 @@ def _end(conversation: Conversation, *, note: str) -> None:
             release_assignment(assignment_key=assignment.key, annotator=assignment.annotator)
         elif (answer := continuing(last, assignment)) is not None:
             Turn.objects.filter(pk=last.pk).update(chosen=answer)
-    is_judged = conversation.turns.filter(task__assignments__status=Assignment.Status.SUBMITTED).exists()
+    judged = (Assignment.Status.SUBMITTED, Assignment.Status.PARKED)  # parked: it may be judged still
+    is_judged = conversation.turns.filter(task__assignments__status__in=judged).exists()
     to = Conversation.Status.FINISHED if is_judged else Conversation.Status.ABANDONED
     move(conversation, to, note=note, by=conversation.annotator.user, finished_at=Now())
 
@@ -346,15 +350,35 @@ def _remove(turn: Turn) -> None:
     forget_live(job)  # where its worker is just at it, the chore comes again
 
 
+class ComesFirst(DomainError):
+    """Something is to be read or agreed to first; the campaign's start page asks for it."""
+
+
 def check_may_write(annotator: Annotator | None, campaign: Campaign) -> None:
-    """Raises DomainError with the reason why this person cannot write a prompt here now."""
+    """Raises DomainError with the reason why this person cannot write a prompt here now.
+
+    annotator  None for someone who has never judged in this project
+    """
     require(campaign.is_live, "Nobody writes prompts in this campaign.")
-    if annotator is not None:
-        check_may_work(annotator, campaign)
-    fresh = Campaign.objects.values_list("stage", "n_tasks").get(pk=campaign.pk)
-    require(fresh[0] == Campaign.Stage.OPEN, f"This campaign is {fresh[0]}.", how="What you have judged is kept.")
-    require(n_turns(campaign) < fresh[1], "This campaign has all the turns that it wants.", how="Thank you.")
+    campaign = Campaign.objects.get(pk=campaign.pk)
+    refusal = _refusal(annotator, campaign)
+    if refusal is not None:
+        raise (ComesFirst if refusal.code in SETTLED_FIRST else DomainError)(refusal.sentence, how=refusal.how)
+    require(n_turns(campaign) < campaign.n_tasks, "This campaign has all the turns that it wants.", how="Thank you.")
     serving_arms(pattern_of(campaign))
+
+
+def _refusal(annotator: Annotator | None, campaign: Campaign) -> Refusal | None:
+    """What keeps this person from any further work here; that no task is free is no reason where people write the prompts."""
+    unknown = annotator is None
+    annotator = annotator or Annotator(project=campaign.project)
+    if unknown:
+        begins = Place(annotator=annotator, campaign=campaign, **first_columns(campaign, annotator))
+        first = stands_before(begins, campaign, annotator)
+        code = NOT_OPEN.get(campaign.stage)
+        return first or (Refusal(code, f"This campaign {IN_WORDS[code]}.") if code else None)
+    refusal = why_nothing(annotator, campaign)
+    return None if refusal is None or refusal.code in ("none_now", "done") else refusal
 
 
 def why_not(annotator: Annotator | None, campaign: Campaign) -> DomainError | None:

@@ -14,6 +14,7 @@ from accounts.models import Project
 from annotation.campaigns import Progress, progress_of
 from annotation.live import (
     MAX_PROMPT,
+    ComesFirst,
     Standing,
     assignment_of_turn,
     continuing,
@@ -82,7 +83,7 @@ class BeginPage(CampaignPage):
 
 @dataclass(frozen=True, kw_only=True)
 class LivePage(CampaignPage):
-    """One conversation. ``state``: write, wait, failed, choose, parked, full, over or stopped."""
+    """One conversation. ``state``: write, wait, failed, choose, parked, full, first, over or stopped."""
 
     conversation: Conversation
     state: str
@@ -172,7 +173,7 @@ def live_page(
     if problem is not None and not error:
         error, how = problem.sentence, problem.how
     if problem is not None and not isinstance(problem, NotServed):
-        state = "stopped"
+        state = "first" if isinstance(problem, ComesFirst) else "stopped"
     is_decided = last is not None and assignment is not None and continuing(last, assignment) is not None
     may_undo = assignment is not None and assignment.status in (Assignment.Status.SUBMITTED, Assignment.Status.SKIPPED)
     return LivePage(

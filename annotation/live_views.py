@@ -43,7 +43,10 @@ def begin(request: HttpRequest, project: Project, key: str) -> HttpResponse:
         except DomainError as problem:
             return _begin_response(request, project, campaign, me, problem)
         return see_other(request, _url(project, talk))
-    return _begin_response(request, project, campaign, _me(request, project))
+    known = _me(request, project)
+    if isinstance(live.why_not(known, campaign), live.ComesFirst):
+        return see_other(request, reverse("annotation:start", args=[project.slug, campaign.key]))
+    return _begin_response(request, project, campaign, known)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

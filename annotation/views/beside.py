@@ -22,6 +22,7 @@ from annotation.views.access import campaign_of, made_annotator, me_in, turn_of
 from annotation.views.parts import go_on, lost_page, lost_response, see_other, start_page, start_response, to_task
 from core.errors import Conflict
 from core.htmx import render_page, wants_fragment
+from core.htmx import see_other as client_see_other
 
 MAX_SHOWN = 50
 
@@ -115,6 +116,9 @@ def agree(request: HttpRequest, project: Project, key: str) -> HttpResponse:
     else:
         consent.take_back(me, campaign)
         said = "Taken back. You are shown nothing of this campaign any more."
+    url = reverse("annotation:start", args=[project.slug, campaign.key])
+    if campaign.is_live:
+        return client_see_other(request, url)
     if not wants_fragment(request):
-        return see_other(reverse("annotation:start", args=[project.slug, campaign.key]))
+        return see_other(url)
     return start_response(request, start_page(request, project, campaign, me_in(request, project), said=said))

@@ -7,9 +7,9 @@ from accounts.access import project_view
 from accounts.models import Project, Role
 from annotation import guidelines
 from annotation.live import live_url
-from annotation.models import Annotator, Campaign
+from annotation.models import Annotator, Campaign, Place
 from annotation.views.access import campaign_of, made_annotator, me_in
-from annotation.views.parts import go_on, start_page, start_response
+from annotation.views.parts import go_on, may_go_on, start_page, start_response
 from annotation.way_in import way_in_url
 from core.errors import Conflict
 from core.htmx import see_other
@@ -23,8 +23,10 @@ def start(request: HttpRequest, project: Project, key: str) -> HttpResponse:
     known = me_in(request, project)
     if url := way_in_url(project, known, campaign):
         return see_other(request, url)
-    if campaign.is_live:
-        return see_other(request, live_url(project, known, campaign))
+    if campaign.is_live and request.method != "POST":
+        place = Place.objects.filter(annotator=known, campaign=campaign).first() if known else None
+        if may_go_on(place, campaign):
+            return see_other(request, live_url(project, known, campaign))
     if request.method == "POST":
         me = made_annotator(request, project)
         if (number := request.POST.get("confirms", "")).isdecimal():

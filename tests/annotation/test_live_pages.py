@@ -47,6 +47,7 @@ class Desk:
         self.client = Client()
         self.client.force_login(self.user)
         self.root = f"/p/{self.project.slug}/annotate/live/{campaign.key}/"
+        self.start = f"/p/{self.project.slug}/annotate/campaign/{campaign.key}/"
 
     @property
     def talk(self) -> Conversation:
@@ -75,12 +76,17 @@ def ana(stub: StubVllm) -> Desk:
 
 
 def begun(desk: Desk) -> Desk:
+    """Guidelines confirmed, a conversation open."""
+    desk.client.post(desk.start, {"confirms": "1"})
     desk.client.post(desk.root)
     return desk
 
 
 def test_the_way_through_one_turn_without_javascript(ana: Desk) -> None:
-    start = ana.client.get(f"/p/{ana.project.slug}/annotate/campaign/{ana.campaign.key}/", follow=True)
+    first = ana.client.get(ana.root, follow=True)
+    assert first.redirect_chain[-1][0] == ana.start
+    assert "Write about cooking." in ana.text(first)
+    start = ana.client.post(ana.start, {"confirms": "1"}, follow=True)
     assert "Start a conversation" in ana.text(start)
     assert "Write about cooking." in ana.text(start)
     assert Conversation.objects.count() == 0  # opening a page begins nothing
@@ -97,6 +103,37 @@ def test_the_way_through_one_turn_without_javascript(ana: Desk) -> None:
     assert "Your next message" in ana.text(after)
     assert "You found it better than the other answer" in ana.text(after)
     assert after.redirect_chain[-1][0] == ana.url
+
+
+def test_a_sensitive_campaign_is_agreed_to_first(stub: StubVllm) -> None:
+    ana = Desk(make_live(stub, is_sensitive=True))
+    asked = ana.client.get(ana.root, follow=True)
+    assert "This campaign can disturb" in ana.text(asked)
+    assert ana.client.post(ana.root).status_code == 422
+    assert Conversation.objects.count() == 0
+    agree = f"/p/{ana.project.slug}/annotate/campaign/{ana.campaign.key}/agree/"
+    agreed = ana.client.post(agree, {"agrees": "1"}, follow=True)
+    assert "Start a conversation" in ana.text(agreed)
+    ana.client.post(ana.root)
+    url = ana.url
+    ana.client.post(agree, {"agrees": "0"})
+    assert "Something comes first" in ana.text(ana.client.get(url))
+    kept = ana.client.post(url, {"number": "1", "text": "Do not lose this"})
+    assert kept.status_code == 422
+    assert "Do not lose this" in ana.text(kept)
+
+
+def test_caps_and_audience_hold_before_anything_is_written(stub: StubVllm) -> None:
+    ana = Desk(make_live(stub, cap_per_day=1))
+    begun(ana)
+    ana.post(number="1", text=WORDS)
+    ana.answer()
+    judge(ana, "a")
+    assert "as one person may in a day" in ana.text(ana.get())
+    assert ana.post(number="2", text="More").status_code == 422
+    assert Turn.objects.count() == 1
+    Campaign.objects.update(audience={"groups": ["chemists"]}, cap_per_day=None)
+    assert "This campaign is for other people." in ana.text(ana.get())
 
 
 def test_the_waiting_page_asks_by_itself_and_changes_only_with_news(ana: Desk) -> None:
