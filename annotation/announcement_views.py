@@ -66,11 +66,13 @@ def announcement_list(request: HttpRequest, project: Project) -> HttpResponse:
         announcements.announce(project=project, by=person(request), **form.cleaned_data)
         messages.success(request, "Announced. People see it when they open their home or the next task.")
         return see_other(request, reverse("annotation:announcements", args=[project.slug]))
+    listed = list(announcements.announcements_of(project)[:ROWS_A_PAGE])
+    n_read = announcements.n_read_of(project, listed)
     page = AnnouncementsPage(
         project=project,
         desk=desk_of(request, project, "announcements"),
         form=form,
-        rows=[(row, *announcements.n_read(row)) for row in announcements.announcements_of(project)[:ROWS_A_PAGE]],
+        rows=[(row, *n_read[row.pk]) for row in listed],
     )
     status = 422 if form.errors else 200
     return render_page(

@@ -1,5 +1,7 @@
 """Announcements to the annotators of a project or of one campaign. Each is confirmed by each person, and the lead sees by whom."""
 
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -7,8 +9,10 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
+from accounts.access import not_expired
 from accounts.audit import record
 from accounts.models import Membership, Project, User
+from annotation.audience import is_for
 from annotation.models import Annotator, Announcement, AnnouncementRead, Campaign
 from core.errors import Conflict, require
 
@@ -87,7 +91,7 @@ def readers_of(announcement: Announcement) -> list[Reader]:
         row.annotator_id: row
         for row in AnnouncementRead.objects.filter(announcement=announcement).select_related("annotator__user")
     }
-    members = _meant(announcement)
+    members = [member.user_id for member in _of(announcement, _annotating(announcement.project))]
     annotators = {
         annotator.user_id: annotator
         for annotator in Annotator.objects.filter(project=announcement.project, user__in=members).select_related("user")
@@ -97,18 +101,35 @@ def readers_of(announcement: Announcement) -> list[Reader]:
     return rows
 
 
-def n_read(announcement: Announcement) -> tuple[int, int]:
-    """(who has read it, who is to read it)."""
-    readers = readers_of(announcement)
-    return sum(reader.read_at is not None for reader in readers), len(readers)
+def n_read_of(project: Project, listed: Iterable[Announcement]) -> dict[int, tuple[int, int]]:
+    """Announcement id -> (who has read it, who is to read it, those who read it and left since among them)."""
+    listed, readers = list(listed), defaultdict(set)
+    rows = AnnouncementRead.objects.filter(announcement__in=listed).values_list(
+        "announcement", "annotator", "annotator__user"
+    )
+    for announcement, annotator, user in rows:
+        readers[announcement].add((annotator, user))
+    members = _annotating(project)
+    counts = {}
+    for announcement in listed:
+        read = readers[announcement.pk]
+        users = {user for _, user in read}
+        n_unread = sum(member.user_id not in users for member in _of(announcement, members))
+        counts[announcement.pk] = len(read), len(read) + n_unread
+    return counts
 
 
 def _has_read(annotator: Annotator | None, read: dict[int, AnnouncementRead]) -> bool:
     return annotator is not None and annotator.pk in read
 
 
-def _meant(announcement: Announcement) -> list[int]:
-    """Ids of the accounts it is for: those who may judge, in the order in which they joined."""
-    members = Membership.objects.filter(project=announcement.project, is_annotator=True, user__is_active=True)
-    members = members.filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
-    return list(members.order_by("id").values_list("user_id", flat=True))
+def _annotating(project: Project) -> list[Membership]:
+    """Those who may judge in a project now, in the order in which they joined."""
+    members = Membership.objects.filter(not_expired(), project=project, is_annotator=True, user__is_active=True)
+    return list(members.select_related("user").order_by("id"))
+
+
+def _of(announcement: Announcement, members: list[Membership]) -> list[Membership]:
+    """Those of them whom it is for."""
+    campaign = announcement.campaign
+    return members if campaign is None else [member for member in members if is_for(campaign, member)]

@@ -3,7 +3,7 @@
 from django.db import transaction
 from django.db.models.functions import Now
 
-from annotation.assign import release_assignment
+from annotation.assign import IN_HAND, release_assignment
 from annotation.models import Annotator, Assignment, Campaign, Place
 from annotation.onboarding import first_columns
 
@@ -22,9 +22,9 @@ def agree(annotator: Annotator, campaign: Campaign) -> Place:
 
 
 def take_back(annotator: Annotator, campaign: Campaign) -> None:
-    """No longer: what this person has open goes back at once. What they judged stands. Idempotent."""
+    """No longer: what this person has open or parked goes back at once. What they judged stands. Idempotent."""
     with transaction.atomic():
         Place.objects.filter(annotator=annotator, campaign=campaign).update(agreed_sensitive_at=None)
-    held = Assignment.objects.filter(annotator=annotator, task__campaign=campaign, status=Assignment.Status.OPEN)
+    held = Assignment.objects.filter(annotator=annotator, task__campaign=campaign, status__in=IN_HAND)
     for key in held.values_list("key", flat=True):
         release_assignment(assignment_key=key, annotator=annotator)

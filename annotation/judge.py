@@ -182,6 +182,7 @@ def void_judgement(*, judgement: Judgement, by: User, reason: str) -> Judgement:
             seat=None,
         )
         free_seat(turn.task)
+        worktime.note(turn.place.pk, returned=1)
         campaign = turn.campaign
         record(
             "judgement.void", user=by, project=campaign.project, subject=judgement, detail={"campaign": campaign.key}

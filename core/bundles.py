@@ -30,7 +30,7 @@ BUNDLES: dict[str, tuple[str, ...]] = {
     "annotate.css": ("css/annotate.css",),
     "annotate.js": (
         "js/annotate.js", "js/annotate-time.js", "js/annotate-send.js", "js/annotate-draft.js", "js/annotate-lease.js",
-        "js/annotate-rank.js", "js/annotate-read.js", "js/annotate-diff.js",
+        "js/annotate-break.js", "js/annotate-rank.js", "js/annotate-read.js", "js/annotate-diff.js",
     ),
     "katex.js": ("vendor/katex/katex.min.js",),
     "katex.css": ("vendor/katex/katex.min.css",),

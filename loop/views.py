@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts.access import allows, may_create_projects, person, project_view, projects_for
-from accounts.models import Project, Role
+from accounts.models import Membership, Project, Role
 from core.errors import DomainError
 from core.htmx import posted, render_page, see_other
 from generation.models import Endpoint, ModelVersion, PromptSet
@@ -64,9 +64,10 @@ class BoardPage:
 @require_GET
 @project_view()
 def project_home(request: HttpRequest, project: Project) -> HttpResponse:
-    """A researcher's home is the round board; everybody else's is their work."""
-    if not allows(request.membership, *RESEARCH):  # type: ignore[attr-defined]
-        return redirect("annotation:next", project=project.slug)
+    """A researcher's home is the round board, an annotator's is their work, and the desk is that of one who only reviews."""
+    membership: Membership = request.membership  # type: ignore[attr-defined]
+    if not allows(membership, *RESEARCH):
+        return redirect("annotation:next" if membership.is_annotator else "annotation:desk", project=project.slug)
     return _board(request, project, latest_round(project))
 
 

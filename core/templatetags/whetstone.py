@@ -19,6 +19,7 @@ Look = tuple[str, str]  # tone, icon
 QUIET: Look = ("", "circle")
 LOOKS: dict[str, Look] = {
     **dict.fromkeys(("succeeded", "ready", "submitted", "complete", "completed", "done", "passed", "published"), ("is-good", "check")),
+    **dict.fromkeys(("answered", "upheld"), ("is-good", "check")),
     **dict.fromkeys(("live", "active", "healthy", "accepted"), ("is-good", "dot")),
     **dict.fromkeys(("running", "loading", "deploying", "building", "generating", "canary", "started"), ("is-info", "play")),
     **dict.fromkeys(("open", "in_progress", "leased"), ("is-info", "dot")),
@@ -26,6 +27,7 @@ LOOKS: dict[str, Look] = {
     **dict.fromkeys(("failed", "refused", "lost", "broken", "unhealthy", "rejected"), ("is-bad", "cross")),
     **dict.fromkeys(("queued", "waiting", "pending", "draft"), ("", "clock")),
     **dict.fromkeys(("cancelled", "abandoned", "voided", "revoked", "retired", "skipped", "expired"), ("", "ban")),
+    **dict.fromkeys(("withdrawn", "dismissed"), ("", "ban")),
 }  # fmt: skip
 
 

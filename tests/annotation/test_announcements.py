@@ -55,12 +55,23 @@ def test_a_withdrawn_one_is_told_to_nobody_and_confirmed_by_nobody():
 def test_the_lead_sees_who_has_read_it_and_who_has_not():
     hall = Hall()
     told = hall.announce()
-    assert announcements.n_read(told) == (0, 2)
+    assert announcements.n_read_of(hall.project, [told]) == {told.pk: (0, 2)}
     announcements.confirm(announcement=told, annotator=hall.ana)
     readers = [(reader.annotator, reader.read_at is not None) for reader in announcements.readers_of(told)]
     assert readers == [(None, False), (hall.ana, True)]
     Membership.objects.filter(user=hall.ana.user).delete()  # who has left had read it all the same
-    assert announcements.n_read(told) == (1, 2)
+    assert announcements.n_read_of(hall.project, [told]) == {told.pk: (1, 2)}
+    assert len(announcements.readers_of(told)) == 2
+
+
+def test_one_for_a_campaign_is_to_be_read_by_those_whom_the_campaign_is_for():
+    hall = Hall()
+    hall.campaign.audience = {"groups": ["doctors"]}
+    hall.campaign.save(update_fields=["audience"])
+    told = hall.announce(campaign=hall.campaign)
+    assert announcements.readers_of(told) == [] and announcements.n_read_of(hall.project, [told]) == {told.pk: (0, 0)}
+    Membership.objects.filter(user=hall.ana.user).update(groups=["doctors"])
+    assert [reader.annotator for reader in announcements.readers_of(told)] == [hall.ana]
 
 
 def test_what_cannot_be_announced_is_refused():

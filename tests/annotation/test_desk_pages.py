@@ -93,10 +93,12 @@ def test_home_says_what_is_left_and_continue_leads_to_a_task():
     assert "Continue" in office.get(office.ana, "next")
 
 
-def test_home_is_where_an_annotator_lands():
+def test_each_role_lands_on_its_own_work():
     office = Office()
-    response = office.browser(office.ana).get(f"/p/{office.project.slug}/")
-    assert response.headers["Location"] == office.url("next")
+    for user, home in ((office.ana, "next"), (office.rosa, "desk")):
+        response = office.browser(user).get(f"/p/{office.project.slug}/")
+        assert response.headers["Location"] == office.url(home)
+    assert office.browser(office.ravi).get(f"/p/{office.project.slug}/").status_code == 200  # the round board
 
 
 def test_home_counts_within_the_caps_of_a_campaign():
@@ -139,6 +141,7 @@ def test_a_judgement_that_was_set_aside_is_told_with_its_reason():
     void_judgement(judgement=judgement, by=office.rosa, reason="Both were in German.")
     body = office.get(office.ana, "next")
     assert "set aside" in body and "Both were in German." in body
+    assert Workday.objects.get().n_returned == 1
 
 
 def test_todays_work_is_shown_without_any_measure_of_others():
