@@ -94,6 +94,8 @@
       document.getElementById("said")?.replaceChildren("Saved.");
       return;
     }
+    const elsewhere = response.headers.get("HX-Redirect"); // the conversation that a judged turn belongs to
+    if (elsewhere) return isLate && !isHere ? document.getElementById("said")?.replaceChildren("Saved.") : location.assign(elsewhere);
     show(html, response.ok ? next : "");
   }
 

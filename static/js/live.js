@@ -33,7 +33,7 @@
     if (event.target === field() && page()) remembered(page().dataset.live, event.target.value);
   });
   document.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || event.target !== field()) return;
+    if (event.defaultPrevented || event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || event.target !== field()) return;
     event.preventDefault();
     event.target.form.requestSubmit();
   });

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from accounts import preferences
 from accounts.models import Role
 from annotation.live import answer_turn
 from annotation.models import Judgement, Turn
 from generation.sampling_run import run_generation
 from tests.annotation.builders import make_user
 from tests.annotation.live_world import WORDS, make_live
+from tests.annotation.screens import OVERFLOW, PASSWORD, READY_MS, assert_accessible
 from tests.generation.stub_vllm import StubVllm
 
 if TYPE_CHECKING:
@@ -19,21 +21,20 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 
-PASSWORD = "a long password"  # of tests.annotation.builders.make_user
-OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-
 
 class Desk:
     """Ana, signed in where a conversation begins; ``works``: a worker answers what she writes."""
 
     def __init__(self, page: "Page", live_server: Any, stub: StubVllm, monkeypatch: pytest.MonkeyPatch) -> None:
         self.page, self.works, self.threads = page, True, list[threading.Thread]()
-        self.campaign = make_live(stub, guidelines="# Be fair")
+        self.campaign = make_live(stub)
         project = self.campaign.project
         monkeypatch.setattr("annotation.live._send", self.send)
         self.url = f"{live_server.url}/p/{project.slug}/annotate/live/{self.campaign.key}/"
+        ana = make_user("Ana", project, Role.ANNOTATOR)
+        preferences.change(ana, submit_on_choice=True)
         page.goto(f"{live_server.url}/sign-in/")
-        page.fill("[name=username]", make_user("Ana", project, Role.ANNOTATOR).username)
+        page.fill("[name=username]", ana.username)
         page.fill("[name=password]", PASSWORD)
         page.click("main button")
         page.wait_for_url(lambda url: "sign-in" not in url)
@@ -55,6 +56,10 @@ class Desk:
         self.threads.append(threading.Thread(target=run))
         self.threads[-1].start()
 
+    def begin(self) -> None:
+        self.page.wait_for_timeout(READY_MS)
+        self.page.keyboard.press("Enter")
+
     def write(self, text: str) -> None:
         self.page.wait_for_selector("#live-text:focus")
         self.page.keyboard.type(text)
@@ -62,7 +67,7 @@ class Desk:
 
     def judge(self, key: str) -> None:
         self.page.wait_for_selector("article.answer")
-        self.page.wait_for_timeout(300)  # a key within 200 ms of new answers is taken for one that came too early
+        self.page.wait_for_timeout(READY_MS)
         self.page.keyboard.press(key)
 
 
@@ -78,7 +83,7 @@ def desk(page: "Page", live_server: Any, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 def test_a_conversation_is_held_by_keyboard_alone(desk: Desk) -> None:
     page = desk.page
-    page.keyboard.press("Enter")
+    desk.begin()
     desk.write(WORDS)
     page.wait_for_selector("article.answer")
     assert page.inner_text("#said") == "Both answers are there."
@@ -102,7 +107,7 @@ def test_a_conversation_is_held_by_keyboard_alone(desk: Desk) -> None:
 def test_what_is_typed_survives_a_reload_and_a_lost_network(desk: Desk) -> None:
     page = desk.page
     desk.works = False
-    page.keyboard.press("Enter")
+    desk.begin()
     page.wait_for_selector("#live-text:focus")
     page.keyboard.type("Half a thou")
     page.reload()
@@ -110,7 +115,7 @@ def test_what_is_typed_survives_a_reload_and_a_lost_network(desk: Desk) -> None:
     assert page.input_value("#live-text") == "Half a thou"
     page.context.set_offline(True)
     page.keyboard.press("Control+Enter")
-    page.wait_for_timeout(300)
+    page.wait_for_timeout(READY_MS)
     assert page.input_value("#live-text") == "Half a thou"
     page.context.set_offline(False)
     page.focus("#live-text")
@@ -137,20 +142,47 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(desk: Desk) -> None:
     desk.work(Turn.objects.get())
     page.wait_for_selector("article.answer")
     assert page.evaluate(OVERFLOW) <= 0
-    page.wait_for_timeout(300)
+    page.wait_for_timeout(READY_MS)
     page.click("text=Tie")
     page.wait_for_selector("text=Which answer shall")
     assert page.evaluate(OVERFLOW) <= 0
 
 
-def test_models_that_fail_say_so_and_are_tried_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_models_that_fail_are_tried_again_and_every_state_is_accessible(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("generation.sampling_run.MAX_TRIES", 1)
     page = desk.page
+    assert_accessible(page, "where a conversation begins")
     desk.stub.fault = "500"  # type: ignore[attr-defined]
-    page.keyboard.press("Enter")
+    desk.begin()
     desk.write(WORDS)
     page.wait_for_selector("text=The answers could not be written")
     assert page.locator(f"text={WORDS}").count() == 1
+    assert_accessible(page, "answers that could not be written")
+    desk.works = False
     desk.stub.fault = ""  # type: ignore[attr-defined]
     page.get_by_role("button", name="Try again").click()
-    page.wait_for_selector("article.answer")
+    page.wait_for_selector("text=Two answers are being written")
+    for theme in ("dark", "light"):
+        page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+        page.wait_for_timeout(200)
+        assert_accessible(page, f"waiting, {theme}")
+    desk.work(Turn.objects.get())
+    desk.judge("3")
+    page.wait_for_selector("text=Which answer shall")
+    assert_accessible(page, "a choice after a tie")
+    page.wait_for_timeout(READY_MS)
+    page.keyboard.press("2")
+    page.wait_for_selector("#live-text:focus")
+    for theme in ("dark", "light"):
+        page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+        page.wait_for_timeout(200)
+        assert_accessible(page, f"the field below the chat, {theme}")
+    page.get_by_role("button", name="End", exact=True).click()
+    page.click("#confirm [data-confirm-yes]")
+    page.wait_for_selector("text=My conversations")
+    assert_accessible(page, "one's own conversations")
+    page.click("tbody a")
+    page.wait_for_selector("text=This conversation has ended")
+    assert_accessible(page, "a conversation that has ended")
