@@ -17,6 +17,7 @@ from annotation import prepared
 from annotation.campaigns import Progress
 from annotation.models import Assignment, Campaign, Judgement
 from annotation.protocol import LETTERS, Protocol
+from annotation.refusals import Refusal
 from annotation.rows import said_of
 from annotation.screen import SKIP_REASONS, Asked, Entered, asked_of
 from generation.models import Prompt
@@ -124,6 +125,7 @@ class TaskPage(CampaignPage):
     said: str = ""
     done: str = ""  # set where the task is judged: what was said
     is_correction: bool = False
+    stands: str = ""  # key of the judgement that is corrected
     is_begun: bool = False  # a better answer was just begun from one of those shown
     draft_number: int = 0
     lease_seconds: int = 0
@@ -166,6 +168,7 @@ class StartPage(CampaignPage):
     news: Sequence[Any] = ()
     needs_consent: bool = False
     needs_confirmation: bool = False
+    refusal: Refusal | None = None  # why there is no task for this person
     changed: str = ""  # what changed in the guidelines since this person confirmed them
 
 

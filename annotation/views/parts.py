@@ -1,5 +1,6 @@
 """Steps that several views of the annotate screen share: the page of a task, of the start, of what was lost; going on."""
 
+from datetime import timedelta
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -11,9 +12,10 @@ from accounts import preferences
 from accounts.access import person
 from accounts.models import Project
 from annotation import announcements, guidelines, prepared, questions
-from annotation.assign import last_finished, n_with_others, next_assignment, open_assignment, untouched
+from annotation.assign import last_finished, next_assignment, open_assignment, why_nothing
 from annotation.campaigns import open_campaigns, progress_of
 from annotation.consent import needs_consent
+from annotation.drafts import draft_of, filled_in
 from annotation.live import live_url
 from annotation.models import Annotator, Assignment, Campaign, Place, Question
 from annotation.pages import (
@@ -35,6 +37,8 @@ from core.htmx import render_page, wants_fragment
 from core.htmx import see_other as client_see_other
 
 LEASE_STEP_SECONDS = 5
+FRESH_SECONDS = 2
+SETTLED_HERE = ("guidelines", "agree")  # reasons to give no task that the start page itself does away with
 
 
 # ---- responses ---------------------------------------------------------------------------------------------------------
@@ -73,24 +77,19 @@ def go_on(
     """
     if campaign.is_live:
         return client_see_other(request, live_url(project, me, campaign))
-    place: Place | None = prepared.place_now.first(annotator=me.pk, campaign=campaign.pk)
-    turn = next_assignment(me, campaign) if may_go_on(place, campaign) else None
+    turn = next_assignment(me, campaign)
     if turn is not None:
-        return to_task(request, project, me, turn, said=said, place=place, undo_key=after.key if after else None)
+        return to_task(request, project, me, turn, said=said, undo_key=after.key if after else None)
     url = reverse("annotation:start", args=[project.slug, campaign.key])
     if not wants_fragment(request):
         return see_other(url)
     campaign.refresh_from_db()
+    place = Place.objects.filter(annotator=me, campaign=campaign).first()
     if place is not None and not is_through(place, me, campaign):  # asked for proof again, or taken off, just now
         return way_in_response(request, project, me, campaign, said=said)
     response = start_response(request, start_page(request, project, campaign, me, said=said))
     response.headers["HX-Replace-Url"] = url
     return response
-
-
-def may_go_on(place: Place | None, campaign: Campaign) -> bool:
-    """Whether nothing has to be read or agreed to first; the start page says what."""
-    return not (guidelines.needs_confirmation(place, campaign) or needs_consent(place, campaign))
 
 
 def to_task(request: HttpRequest, project: Project, me: Annotator, turn: Assignment, **more: Any) -> HttpResponse:
@@ -115,11 +114,13 @@ def task_page(
     wrong: tuple[str, ...] = (),
     place: Place | None = None,
     undo_key: str | None = None,
+    is_ahead: bool = False,
     **more: Any,
 ) -> TaskPage:
     """A task to be judged, with what was entered already: typed, or standing in a draft.
 
     place, undo_key  where the caller has read them already
+    is_ahead         it is shown once the one before it is sent
     """
     campaign = turn.task.campaign
     answers = more.pop("answers", None) or answers_shown(turn)
@@ -127,6 +128,9 @@ def task_page(
         last = last_finished(me, campaign) if campaign.stage != Campaign.Stage.CLOSED else None
         undo_key = last.key if last and last.key != turn.key else ""
     asked_lead = _asked_lead(me, campaign, turn)
+    draft_number = 0
+    if entered is None and not _is_fresh(turn):
+        entered, draft_number = _kept(turn)
     place = place or prepared.place_now.first(annotator=me.pk, campaign=campaign.pk)
     to = more.pop("to", None) or _ways(project, turn, undo_key=undo_key)
     return TaskPage(
@@ -140,8 +144,9 @@ def task_page(
         answers=answers,
         asked=asked_of(campaign, n_answers=len(answers), entered=entered, wrong=wrong),
         to=to,
-        n_mine=place.n_submitted if place else 0,
+        n_mine=(place.n_submitted if place else 0) + is_ahead,
         progress=progress_of(campaign),
+        draft_number=draft_number,
         lease_seconds=_seconds_left(turn),
         is_sensitive=campaign.is_sensitive,
         support_text=campaign.support_text,
@@ -176,6 +181,7 @@ def done_page(
         entered=entered or stands,
         answers=answers,
         done=words,
+        stands=turn.current.key,
         is_correction=is_correction,
         to=_ways_of_done(project, turn, is_correction=is_correction),
         **more,
@@ -189,7 +195,10 @@ def start_page(
     place = Place.objects.filter(annotator=me, campaign=campaign).first() if me else None
     mine = open_assignment(me, campaign) if me else None
     last = last_finished(me, campaign) if me and campaign.stage != Campaign.Stage.CLOSED else None
-    has_work = is_open and (untouched(me, campaign).exists() if me else campaign.tasks.filter(is_free=True).exists())
+    refusal = why_nothing(me, campaign) if me else None
+    if refusal is not None and refusal.code in SETTLED_HERE:
+        refusal = None  # the page asks for it
+    has_work = refusal is None if me else is_open and campaign.tasks.filter(is_free=True).exists()
     return StartPage(
         project=project,
         campaign=campaign,
@@ -198,7 +207,8 @@ def start_page(
         n_mine=place.n_submitted if place else 0,
         progress=progress_of(campaign),
         has_work=has_work,
-        n_with_others=n_with_others(me, campaign) if me and is_open and not has_work else 0,
+        n_with_others=refusal.n if refusal and refusal.code == "none_now" else 0,
+        refusal=refusal,
         open_key=mine.key if mine and campaign.stage != Campaign.Stage.CLOSED else "",
         undo_key=last.key if last else "",
         is_several=len(open_campaigns(project)) > 1,
@@ -218,7 +228,6 @@ def lost_page(
     campaign = turn.task.campaign
     is_closed = campaign.stage == Campaign.Stage.CLOSED
     may_undo = turn.status in (Assignment.Status.SUBMITTED, Assignment.Status.SKIPPED) and not is_closed
-    asked = asked_of(campaign, n_answers=len(turn.display_order), entered=entered)
     return LostPage(
         project=project,
         campaign=campaign,
@@ -227,7 +236,7 @@ def lost_page(
         sentence=problem.sentence,
         how=problem.how,
         undo_key=turn.key if may_undo else "",
-        written=written_in(asked, entered) if entered else "",
+        written=what_was_written(turn, entered) if entered else "",
     )
 
 
@@ -241,6 +250,10 @@ def _ways(project: Project, turn: Assignment, *, undo_key: str) -> Ways:
         start=reverse("annotation:start", args=[project.slug, turn.task.campaign.key]),
         skip=reverse("annotation:skip", args=mine),
         ask=reverse("annotation:ask", args=mine),
+        draft=reverse("annotation:draft", args=mine),
+        renew=reverse("annotation:renew", args=mine),
+        ahead="" if turn.task.campaign.is_live else reverse("annotation:ahead", args=mine),
+        leave=reverse("annotation:leave", args=mine),
         undo=reverse("annotation:undo", args=[project.slug, undo_key]) if undo_key else "",
     )
 
@@ -248,16 +261,39 @@ def _ways(project: Project, turn: Assignment, *, undo_key: str) -> Ways:
 def _ways_of_done(project: Project, turn: Assignment, *, is_correction: bool) -> Ways:
     mine = [project.slug, turn.key]
     is_closed = turn.task.campaign.stage == Campaign.Stage.CLOSED
+    correct = reverse("annotation:correct", args=mine)
     return Ways(
-        submit=reverse("annotation:assignment", args=mine),
+        submit=correct,
         start=reverse("annotation:start", args=[project.slug, turn.task.campaign.key]),
         undo="" if is_closed or is_correction else reverse("annotation:undo", args=mine),
+        correct="" if is_closed or is_correction else correct,
     )
 
 
 def _asked_lead(me: Annotator, campaign: Campaign, turn: Assignment) -> list[Question]:
     """Answered questions that concern this person now: about this task, not read yet, or about a task that is still parked."""
     return prepared.answered_questions.all(annotator=me.pk, campaign=campaign.pk, turn=turn.pk)
+
+
+def what_was_written(turn: Assignment, entered: Entered) -> str:
+    """Everything that was entered about a task, as a text to copy."""
+    asked = asked_of(turn.task.campaign, n_answers=len(turn.display_order), entered=entered)
+    return written_in(asked, entered)
+
+
+def _is_fresh(turn: Assignment) -> bool:
+    """Whether the task is shown for the first time, so that nothing can have been entered."""
+    return turn.current_id is None and (
+        turn.opened_at is None or timezone.now() - turn.opened_at < timedelta(seconds=FRESH_SECONDS)
+    )
+
+
+def _kept(turn: Assignment) -> tuple[Entered, int]:
+    """What was entered before, and the number of the draft."""
+    draft = draft_of(turn)
+    if draft is not None:
+        return Entered(draft.said), draft.number
+    return Entered(filled_in(turn) if turn.current_id is not None else {}), 0
 
 
 def _seconds_left(turn: Assignment) -> int:

@@ -101,6 +101,7 @@
 
   async function send(form, url, body, isWhole) {
     form.dataset.sending = "";
+    document.documentElement.dataset.sending = "";
     const shownUrl = isWhole && ahead ? ahead.url : "";
     if (shownUrl) show(ahead.html, ahead.url);
     try {
@@ -110,6 +111,8 @@
       if (isWhole) keep([...kept().filter((each) => each.url !== url), { url, body: body.toString(), at: Date.now() }]);
       delete form.dataset.sending;
       tell();
+    } finally {
+      delete document.documentElement.dataset.sending;
     }
   }
 

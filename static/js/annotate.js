@@ -116,11 +116,20 @@
 
   function shown() {
     shownAt = performance.now();
+    stage().removeAttribute("data-ready");
+    setTimeout(() => stage()?.setAttribute("data-ready", ""), READY_MS);
     mark(null);
     document.dispatchEvent(new CustomEvent("annotate:shown"));
   }
 
   document.addEventListener("keydown", onKey);
+  // The second click of a double click must not judge the task that has just come under the pointer.
+  document.addEventListener("click", (event) => {
+    const isPointer = event.detail > 0 && event.target.closest("[data-stage] [data-send]");
+    if (!isPointer || (event.detail === 1 && performance.now() - shownAt >= READY_MS)) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  }, true);
   document.addEventListener("change", (event) => {
     const question = event.target.closest?.("[data-question]");
     if (!question) return;

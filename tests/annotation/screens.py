@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 PASSWORD = "a long password"  # of tests.annotation.builders.make_user
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-READY_MS = 300  # a key within 200 ms of a new task is taken for one that came too late
 TEXT = (
     "Since $x^2 = 4$, **two**.\n\n```python\nprint(2)\n```\n\n| a | b |\n|---|--:|\n| 1 | 2 |\n\nمرحبا بالعالم\n\n"
     + "A longer paragraph, so that there is something to read and to scroll. " * 8
@@ -61,11 +60,15 @@ class Desk:
     def open(self, page: "Page") -> None:
         page.goto(self.root + self.path)
 
+    def ready(self) -> None:
+        """Wait until nothing is on its way and keys count: one within 200 ms of a new task is taken for one that came too late."""
+        self.page.wait_for_selector("html:not([data-sending]) [data-stage][data-ready]")
+
     def begin(self) -> None:
-        """Start judging, and wait until keys count."""
+        """Start judging."""
         self.page.click(".begin-action button.is-primary")
         self.page.wait_for_selector("#judge")
-        self.page.wait_for_timeout(READY_MS)
+        self.ready()
 
     def keys(self, *keys: str) -> None:
         for key in keys:
@@ -73,10 +76,11 @@ class Desk:
 
     def send(self, key: str = "Enter") -> None:
         """Press a key that leads to another page of the stage, and wait for it."""
+        self.ready()
         before = self.page.url
         self.page.keyboard.press(key)
         self.page.wait_for_function("before => location.href !== before", arg=before)
-        self.page.wait_for_timeout(READY_MS)
+        self.ready()
 
 
 def assert_accessible(page: "Page", state: str) -> None:

@@ -4,58 +4,29 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from accounts import preferences
-from accounts.models import Role
 from annotation.models import Assignment, Judgement
-from tests.annotation.builders import make_campaign, make_job, make_project, make_user
 from tests.annotation.checks import violations
+from tests.annotation.screens import OVERFLOW, Desk
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 
-PASSWORD = "a long password"  # of tests.annotation.builders.make_user
-OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
-
-class Desk:
-    """Ana, signed in at a campaign's start page."""
-
-    def __init__(self, page: "Page", live_server: Any, *, sends_on_choice: bool = True, **options: Any) -> None:
-        self.page, self.root = page, live_server.url
-        project = make_project()
-        job = make_job(project, n_prompts=options.pop("n_tasks", 6))
-        job.arms.get().candidates.filter(index=0).update(text="Since $x^2 = 4$, **two**.\n\n```python\nprint(2)\n```")
-        self.campaign = make_campaign(project, job=job, guidelines="# Be fair\n\nRead both.", **options)
-        self.start = f"{self.root}/p/{project.slug}/annotate/campaign/{self.campaign.key}/"
-        self.ana = make_user("Ana", project, Role.ANNOTATOR)
-        preferences.change(self.ana, submit_on_choice=sends_on_choice)
-        self.sign_in(page, self.ana.username)
-
-    def sign_in(self, page: "Page", username: str) -> None:
-        page.goto(f"{self.root}/sign-in/")
-        page.fill("[name=username]", username)
-        page.fill("[name=password]", PASSWORD)
-        page.click("main button")
-        page.wait_for_url(lambda url: "sign-in" not in url)
-        page.goto(self.start)
-
-    def press(self, key: str) -> None:
-        """Press a key that leads to another task, and wait for it."""
-        before = self.page.url
-        self.page.wait_for_timeout(250)  # a key within 200 ms of a new task is taken for one that came too late
-        self.page.keyboard.press(key)
-        self.page.wait_for_function("before => location.href !== before", arg=before)
+def make_desk(page: "Page", live_server: Any, **options: Any) -> Desk:
+    """Ana, who sends as soon as she chooses."""
+    given = {"n_tasks": 6, "sends_on_choice": True, "guidelines": "# Be fair\n\nRead both.", **options}
+    return Desk(page, live_server, **given)
 
 
 def test_a_campaign_is_judged_by_keyboard_alone(page: "Page", live_server: Any) -> None:
-    desk = Desk(page, live_server)
-    desk.press("Enter")
+    desk = make_desk(page, live_server)
+    desk.send("Enter")
     page.wait_for_function("() => document.activeElement.classList.contains('asked')")
     for key in ("1", "b", "3"):
-        desk.press(key)
-        assert page.inner_text("#said") == "Saved."
+        desk.send(key)
+        page.wait_for_function("() => document.querySelector('#said').textContent === 'Saved.'")
     page.keyboard.press("g")
     page.wait_for_selector("#guidelines[open] >> text=Be fair")
     page.keyboard.press("4")  # no key judges while the guidelines are open
@@ -63,12 +34,12 @@ def test_a_campaign_is_judged_by_keyboard_alone(page: "Page", live_server: Any) 
     page.keyboard.press("?")
     page.wait_for_selector("#keys[open]")
     page.keyboard.press("Escape")
-    desk.press("u")
+    desk.send("u")
     assert "Taken back" in page.inner_text("#said")
-    desk.press("x")
+    desk.send("x")
     page.keyboard.press("s")
     page.wait_for_selector(".aside[open] button")
-    desk.press("2")  # the second reason, not "B is better"
+    desk.send("2")  # the second reason, not "B is better"
     page.wait_for_timeout(250)
     page.keyboard.press("n")
     page.wait_for_selector("textarea:focus")  # until then letters are keys
@@ -77,6 +48,7 @@ def test_a_campaign_is_judged_by_keyboard_alone(page: "Page", live_server: Any) 
     page.keyboard.press("Tab")
     assert Judgement.objects.exclude(verdict="withdrawn").count() == 4
     page.click("text=A is better")
+    desk.ready()
     page.wait_for_function("() => document.querySelector('#said').textContent === 'Saved.'")
     verdicts = list(Judgement.objects.order_by("pk").values_list("verdict", flat=True))
     assert verdicts[:5] == ["ranked", "ranked", "tie", "withdrawn", "all_bad"]
@@ -86,8 +58,8 @@ def test_a_campaign_is_judged_by_keyboard_alone(page: "Page", live_server: Any) 
 
 
 def test_t120_a_double_click_and_a_held_key_judge_one_task(page: "Page", live_server: Any) -> None:
-    desk = Desk(page, live_server)
-    desk.press("Enter")
+    desk = make_desk(page, live_server)
+    desk.send("Enter")
     before = page.url
     page.dblclick("text=A is better")
     page.wait_for_function("before => location.href !== before", arg=before)
@@ -104,11 +76,11 @@ def test_t120_a_double_click_and_a_held_key_judge_one_task(page: "Page", live_se
 
 
 def test_t122_a_second_tab_is_told_what_stands(page: "Page", live_server: Any) -> None:
-    desk = Desk(page, live_server)
-    desk.press("Enter")
+    desk = make_desk(page, live_server)
+    desk.send("Enter")
     other = page.context.new_page()
     other.goto(page.url)
-    desk.press("1")
+    desk.send("1")
     other.click("text=B is better")
     other.wait_for_selector("text=This one was not counted")
     assert "B is better" in other.input_value("#written")
@@ -119,10 +91,10 @@ def test_t122_a_second_tab_is_told_what_stands(page: "Page", live_server: Any) -
 
 
 def test_t042_nothing_of_a_task_is_left_in_the_browser(page: "Page", live_server: Any) -> None:
-    desk = Desk(page, live_server, n_tasks=2)
-    desk.press("Enter")
-    desk.press("1")
-    desk.press("1")
+    desk = make_desk(page, live_server, n_tasks=2)
+    desk.send("Enter")
+    desk.send("1")
+    desk.send("1")
     stored = page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
     assert "Answer" not in stored and "data-answer" not in stored
     page.go_back()
@@ -131,9 +103,9 @@ def test_t042_nothing_of_a_task_is_left_in_the_browser(page: "Page", live_server
 
 
 def test_t133_a_judgement_that_does_not_arrive_can_be_sent_again(page: "Page", live_server: Any) -> None:
-    desk = Desk(page, live_server)
-    desk.press("Enter")
-    page.wait_for_timeout(300)
+    desk = make_desk(page, live_server)
+    desk.send("Enter")
+    desk.ready()
     page.context.set_offline(True)
     page.keyboard.press("1")
     page.wait_for_selector("text=kept on this device and sent by itself")
@@ -146,23 +118,23 @@ def test_t133_a_judgement_that_does_not_arrive_can_be_sent_again(page: "Page", l
 def test_the_screen_fits_and_every_button_can_be_reached(
     page: "Page", live_server: Any, width: int, height: int
 ) -> None:
-    desk = Desk(page, live_server, strength_levels=3)
+    desk = make_desk(page, live_server, strength_levels=3)
     page.set_viewport_size({"width": width, "height": height})
-    desk.press("Enter")
+    desk.send("Enter")
     assert page.evaluate(OVERFLOW) <= 0
     for name in ("A clearly better", "B far better", "About the same", "Both bad", "Skip", "Note"):
         button = page.locator(f"#stage :is(button, summary):has-text('{name}')").first
         button.scroll_into_view_if_needed()
         box = button.bounding_box()
         assert box is not None and box["x"] >= 0 and box["x"] + box["width"] <= width and box["height"] >= 24
-    desk.press("2")
+    desk.send("2")
     assert Judgement.objects.get().strength == 2
 
 
 def test_everything_works_without_javascript(chromium: Any, live_server: Any) -> None:
     context = chromium.new_context(java_script_enabled=False)
     page = context.new_page()
-    desk = Desk(page, live_server, n_tasks=3)
+    desk = make_desk(page, live_server, n_tasks=3)
     page.click("text=Start judging")
     page.click("text=Tie")
     page.click("summary:has-text('Skip')")
