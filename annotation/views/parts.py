@@ -92,6 +92,11 @@ def go_on(
     return response
 
 
+def may_go_on(place: Place | None, campaign: Campaign) -> bool:
+    """Whether nothing has to be read or agreed to first; the start page says what."""
+    return not (guidelines.needs_confirmation(place, campaign) or needs_consent(place, campaign))
+
+
 def to_task(request: HttpRequest, project: Project, me: Annotator, turn: Assignment, **more: Any) -> HttpResponse:
     url = reverse("annotation:assignment", args=[project.slug, turn.key])
     if not wants_fragment(request):
