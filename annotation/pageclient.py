@@ -20,13 +20,22 @@ class PageProblem(DomainError):
 
 @dataclass
 class Form:
-    """One form with what it would send untouched; what may be added stands in ``buttons`` and ``options`` (of radio buttons)."""
+    """One form with what it would send untouched; what may be added or changed stands beside it.
+
+    buttons, options  (name, value): buttons; choices of radio buttons, boxes and selects that are not made
+    least             of a text that is required: how many characters it has at least
+    """
 
     action: str
     id: str = ""
     fields: dict[str, list[str]] = field(default_factory=dict)
     buttons: list[tuple[str, str]] = field(default_factory=list)
     options: list[tuple[str, str]] = field(default_factory=list)
+    least: dict[str, int] = field(default_factory=dict)
+
+    def offers(self, name: str) -> list[str]:
+        """The values that a person may give this field, as the page has them."""
+        return [value for given, value in [*self.options, *self.buttons] if given == name and value]
 
 
 @dataclass
@@ -95,7 +104,9 @@ class _Reader(HTMLParser):
         kind = given.get("type", "submit" if tag == "button" else "text")
         if tag == "button" and kind == "submit":
             form.buttons.append((name, given.get("value", "")))
-        elif tag == "input" and kind == "radio" and "checked" not in given:
+        elif tag == "textarea" and "required" in given:
+            form.least[name] = int(given.get("data-least") or 1)
+        elif tag == "input" and kind in ("radio", "checkbox") and "checked" not in given:
             form.options.append((name, given.get("value", "on")))
         elif tag == "input" and (kind not in ("radio", "checkbox", "submit", "file") or "checked" in given):
             form.fields.setdefault(name, []).append(given.get("value", "on" if kind in ("radio", "checkbox") else ""))
@@ -115,6 +126,8 @@ class _Reader(HTMLParser):
             name, options = self.select
             self.select = None
             chosen = [value for value, is_selected in options if is_selected] or [value for value, _ in options[:1]]
+            if self.form is not None and name:
+                self.form.options += [(name, value) for value, is_selected in options if not is_selected]
             if self.form is not None and name and chosen:
                 self.form.fields.setdefault(name, []).extend(chosen)
         while self.stack and self.stack.pop()[0] != tag:
@@ -188,12 +201,15 @@ class PageClient:
         """Open a page. Raises PageProblem where it answers with an error."""
         return self._read(self._http.get(path, headers={"Accept": "text/html"}))
 
-    def submit(self, page: Page, action: str = "", *, id: str = "", **fields: str) -> Page:
+    def submit(self, page: Page, action: str = "", *, id: str = "", **fields: str | list[str]) -> Page:
         """Send one of the page's forms, by its address or its id, with some fields filled in or a button's name and value."""
         form = page.form(action, id=id)
         if form is None:
             raise PageProblem(f"The page {page.url} has no form for {id or action}.")
-        data: dict[str, list[str]] = {**form.fields, **{name: [value] for name, value in fields.items()}}
+        data: dict[str, list[str]] = {
+            **form.fields,
+            **{name: [value] if isinstance(value, str) else value for name, value in fields.items()},
+        }
         headers = {"Accept": "text/html", "Referer": str(self._http.base_url.join(page.url))}
         if self.javascript:
             headers["HX-Request"] = "true"

@@ -17,11 +17,12 @@ from django.urls import reverse
 from accounts.invitations import issue_sign_in_link
 from accounts.models import Membership, Project, User
 from annotation.models import Annotator, Campaign
+from annotation.opinions import Opinion
 from annotation.pageclient import Page, PageClient
 from annotation.people import annotator_for
 from core.errors import require
 from core.ids import new_token
-from starter.judge import Preference, features
+from starter.judge import Preference
 
 __all__ = ["PageClient", "Report", "simulate", "simulated_people"]
 
@@ -88,10 +89,10 @@ class _Person:
     """One simulated person at one browser."""
 
     def __init__(
-        self, client: PageClient, start: str, preference: Preference, budget: _Budget, seed: str, think_seconds: float
+        self, client: PageClient, start: str, agree: str, opinion: Opinion, budget: _Budget, think_seconds: float
     ) -> None:
-        self.client, self.start, self.preference, self.budget = client, start, preference, budget
-        self.seed, self.think_seconds = seed, think_seconds
+        self.client, self.start, self.agree, self.opinion, self.budget = client, start, agree, opinion, budget
+        self.think_seconds = think_seconds
         self.n_judgements = self.n_lost = 0
         self.last_at = 0.0
 
@@ -106,8 +107,10 @@ class _Person:
                     if not self.budget.take():
                         return
                     page, n_waits = self._judge(page), 0
-                elif page.form(self.start):
-                    page = self.client.submit(page, self.start)
+                elif page.form(self.start) and n_waits < MOST_WAITS:
+                    page, n_waits = self.client.submit(page, self.start), n_waits + 1
+                elif page.form(self.agree) and n_waits < MOST_WAITS:
+                    page, n_waits = self.client.submit(page, self.agree, agrees="1"), n_waits + 1
                 elif link_on := self._open_task(page):
                     page = self.client.get(link_on)
                 elif "being judged by others" in page.text and n_waits < MOST_WAITS:
@@ -120,7 +123,7 @@ class _Person:
     def _judge(self, page: Page) -> Page:
         if self.think_seconds:
             time.sleep(random.expovariate(1 / self.think_seconds))
-        page = self.client.submit(page, id="judge", choice=self.choose(page))
+        page = self.client.submit(page, id="judge", **self.opinion.fields(page))
         if page.status == 409:
             self.budget.give_back()
             self.n_lost += 1
@@ -128,14 +131,6 @@ class _Person:
             self.n_judgements += 1
             self.last_at = time.perf_counter()
         return page
-
-    def choose(self, page: Page) -> str:
-        """``a`` or ``b``. The coin depends on who judges and what is read, not on the order shown or on who else is at work."""
-        prompt = next(text for role, text in reversed(page.turns) if role == "user")
-        first, second = sorted(page.answers, key=lambda letter: (page.answers[letter], letter))
-        one, two = (features(prompt, page.answers[letter]) for letter in (first, second))
-        coin = random.Random(f"{self.seed}:{prompt}:{page.answers[first]}:{page.answers[second]}")
-        return first if self.preference.prefers_first(one, two, coin) else second
 
     def _open_task(self, page: Page) -> str | None:
         """A task that this person left open in an earlier run; its link stands where the start button would."""
@@ -150,6 +145,7 @@ def simulate(
     n_judgements: int | None = None,
     preference: Preference | None = None,
     seed: int = 0,
+    ties: float = 0.0,
     think_seconds: float = 0.0,
     javascript: bool = True,
     tell: Callable[[str], None] | None = None,
@@ -158,6 +154,7 @@ def simulate(
 
     n_judgements  how many together; None: until nothing is left for them
     preference    what they care for; the default is the fixed utility at temperature 1
+    ties          a difference that is no larger than this is none to them: they say so where the page lets them
     javascript    press buttons as htmx does; False: whole pages and redirects
     Raises PageProblem if a page fails.
     """
@@ -170,9 +167,9 @@ def simulate(
         _Person(
             PageClient(base_url, javascript=javascript),
             start,
-            preference or Preference(),
+            reverse("annotation:agree", args=[campaign.project.slug, campaign.key]),
+            Opinion(preference or Preference(), f"{seed}:{number}", ties=ties),
             budget,
-            f"{seed}:{number}",
             think_seconds,
         )
         for number in range(n_people)

@@ -120,3 +120,72 @@ def test_what_a_simulated_person_reads_is_what_the_model_wrote(live_server):
         features(prompt, text) for text in (GOOD, RUDE)
     }
     client.close()
+
+
+OKAY = "Paris."
+TRUE = {"name": "true", "label": "True", "kind": "rate", "levels": 5}
+KIND = {"name": "kind", "label": "Kind", "kind": "compare", "levels": 3}
+
+
+def campaign_of(kind: str, n_answers: int = 2, **options):
+    """As above, with an answer that is right and short between the good and the rude one."""
+    project = make_project()
+    prompt_set = make_prompts(project, 1)[0].set
+    prompts = [make_prompt(prompt_set, "What is the capital of France" + "?" * n, n + 2) for n in range(1, 4)]
+    job = make_job(project, prompts=prompts, n_answers=1)
+    arm = JobArm.objects.get(job=job)
+    arm.candidates.all().delete()
+    for prompt in prompts:
+        make_candidates(arm, prompt, [GOOD, RUDE, OKAY][:n_answers])
+    pairing = {"pairs": "within", "n_answers": n_answers} if n_answers > 2 else None
+    return make_campaign(project, job=job, kind=kind, pairing=pairing, **options)
+
+
+def ranks_by_text(judgement: Judgement) -> dict[str, int]:
+    return {rank.candidate.text: rank.rank for rank in judgement.ranks.select_related("candidate")}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_people_rank_several_answers_by_what_they_care_for(live_server):
+    campaign = campaign_of("rank", 3)
+    report = simulate(base_url=live_server.url, campaign=campaign, n_people=1, preference=Preference(noise=0.0))
+    assert (report.n_judgements, report.n_lost) == (3, 0)
+    for judgement in Judgement.objects.all():
+        assert ranks_by_text(judgement) == {
+            OKAY: 1,
+            GOOD: 2,
+            RUDE: 3,
+        }  # both are right, and the short one is liked more
+
+
+@pytest.mark.django_db(transaction=True)
+def test_people_rate_answers_and_say_all_that_is_asked(live_server):
+    protocol = {
+        "criteria": [TRUE],
+        "reasons": ["Wrong", "Rude"],
+        "needs_reason": True,
+        "comment": "required",
+        "min_comment": 30,
+    }
+    campaign = campaign_of("rate", protocol=protocol)
+    simulate(base_url=live_server.url, campaign=campaign, n_people=1, preference=Preference(noise=0.0))
+    assert Judgement.objects.count() == 3
+    for judgement in Judgement.objects.all():
+        values = {score.candidate.text: score.value for score in judgement.scores.select_related("candidate")}
+        assert values[GOOD] > values[RUDE] and ranks_by_text(judgement)[GOOD] == 1
+        assert len(judgement.comment) >= 30 and len(judgement.reasons) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_people_compare_by_criteria_on_scales_and_find_ties(live_server):
+    campaign = campaign_of("pair", strength_levels=3, protocol={"criteria": [TRUE, KIND]})
+    simulate(base_url=live_server.url, campaign=campaign, n_people=1, preference=Preference(noise=0.0))
+    for judgement in Judgement.objects.all():
+        assert judgement.strength == 3 and ranks_by_text(judgement) == {GOOD: 1, RUDE: 2}
+        assert abs(judgement.scores.get(criterion="kind").value) == 3
+    same = campaign_of("pair", allow_both_good=True, guidelines="Be fair.", is_sensitive=True)
+    simulate(base_url=live_server.url, campaign=same, n_people=1, ties=100.0)
+    assert set(Judgement.objects.filter(assignment__task__campaign=same).values_list("verdict", flat=True)) <= {
+        "both_good", "all_bad",
+    }  # fmt: skip
+    assert Judgement.objects.count() == 6

@@ -28,6 +28,7 @@ class Command(BaseCommand):
             "--noise", type=float, default=1.0, help="temperature of the choice; 0 takes the better one"
         )
         parser.add_argument("--laziness", type=float, default=0.0, help="probability of not reading")
+        parser.add_argument("--ties", type=float, default=0.0, help="a difference in utility that is a tie to them")
         parser.add_argument("--think-seconds", type=float, default=0.0, help="mean pause before a judgement")
         parser.add_argument("--seed", type=int, default=0)
         parser.add_argument("--no-javascript", action="store_true", help="whole pages and redirects")
@@ -47,6 +48,7 @@ class Command(BaseCommand):
                 n_judgements=options["judgements"],
                 preference=preference,
                 seed=options["seed"],
+                ties=options["ties"],
                 think_seconds=options["think_seconds"],
                 javascript=not options["no_javascript"],
                 tell=self.stdout.write,
