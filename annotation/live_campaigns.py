@@ -17,7 +17,7 @@ from generation.live import live_pattern
 from generation.sampling import ArmRequest
 
 MAX_TURNS, MAX_SYSTEM = 1_000_000, 20_000
-KINDS = (Campaign.Kind.PAIR, Campaign.Kind.RATE)
+KIND = Campaign.Kind.PAIR  # the HH and Llama 2 protocol; criteria may rate each answer besides
 
 
 @transaction.atomic
@@ -27,7 +27,6 @@ def start_live_campaign(
     name: str,
     arms: Sequence[ArmRequest],
     n_turns: int,
-    kind: str = Campaign.Kind.PAIR,
     system: str = "",
     options: Mapping[str, Any] | None = None,
     by: User | None,
@@ -40,9 +39,8 @@ def start_live_campaign(
     options  see ``annotation.campaign_options``
     Raises DomainError for what cannot work.
     """
-    columns = checked(options or {}, project=project, kind=kind)
+    columns = checked(options or {}, project=project, kind=KIND)
     require(name.strip(), "Give the campaign a name.")
-    require(kind in KINDS, "In a live campaign two answers are compared, or each is rated.")
     require(
         not columns.get("regression_share"), "New against old is drawn among answers that are there; here none are yet."
     )
@@ -53,7 +51,7 @@ def start_live_campaign(
     campaign = Campaign.objects.create(
         project=project,
         name=name.strip()[:100],
-        kind=kind,
+        kind=KIND,
         stage=Campaign.Stage.OPEN,
         status=JobStatus.SUCCEEDED,
         finished_at=Now(),
@@ -63,7 +61,7 @@ def start_live_campaign(
     campaign.jobs.set([pattern])
     first_version(campaign, by=by)
     campaign.events.create(before=Campaign.Stage.DRAFT, after=Campaign.Stage.OPEN, by=by, note="live")
-    detail = {"is_live": True, "n_turns": n_turns, "kind": kind}
+    detail = {"is_live": True, "n_turns": n_turns}
     record("campaign.start", user=by, project=project, subject=campaign, detail=detail)
     return campaign
 

@@ -1,14 +1,18 @@
-"""The form of a live campaign. What it checks is shape; the rules are in ``annotation.live_campaigns``."""
+"""The form of a live campaign: two arms, and then what every campaign asks. The rules are in ``annotation.live_campaigns``."""
 
+from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 from django import forms
 from django.db.models import QuerySet
-from django.utils import timezone
+from django.http import QueryDict
 
 from accounts.models import Project
-from annotation.campaign_options import MAX_LEASE_MINUTES, MAX_MARKDOWN
+from annotation.campaign_form_parts import AskedForm
+from annotation.campaign_forms import CampaignForm
 from annotation.live_campaigns import MAX_SYSTEM, MAX_TURNS
+from annotation.models import Campaign
 from generation.engines.base import Sampling
 from generation.models import Deployment
 
@@ -24,10 +28,9 @@ class DeploymentField(forms.ModelChoiceField):
         return f"{deployment.model_version} ({deployment.alias}, on {deployment.endpoint})"
 
 
-class LiveCampaignForm(forms.Form):
-    """Two arms, what is asked of each turn, and how many turns there are to be."""
+class ArmsForm(forms.Form):
+    """Who answers, and how many turns there are to be."""
 
-    name = forms.CharField(max_length=100)
     first = DeploymentField(
         queryset=Deployment.objects.none(), to_field_name="key", empty_label=None, label="One model"
     )
@@ -35,9 +38,9 @@ class LiveCampaignForm(forms.Form):
     second = DeploymentField(
         queryset=Deployment.objects.none(), to_field_name="key", empty_label=None, label="The other model"
     )
-    second_temperature = forms.FloatField(label="Temperature", min_value=0, max_value=5, initial=1.0)
+    second_temperature = forms.FloatField(label="Its temperature", min_value=0, max_value=5, initial=1.0)
+    max_tokens = forms.IntegerField(label="Longest answer (tokens)", min_value=1, max_value=1_000_000)
     top_p = forms.FloatField(label="Top p", min_value=0, max_value=1, initial=1.0)
-    max_tokens = forms.IntegerField(label="Longest answer (tokens)", min_value=1, max_value=1_000_000, initial=256)
     system = forms.CharField(
         label="System message",
         required=False,
@@ -52,43 +55,18 @@ class LiveCampaignForm(forms.Form):
         initial=500,
         help_text="Each turn is one judgement. After that no further prompt is taken.",
     )
-    question = forms.CharField(max_length=300, initial="Which answer is better?")
-    guidelines = forms.CharField(
-        required=False,
-        max_length=MAX_MARKDOWN,
-        widget=forms.Textarea(attrs={"rows": 10}),
-        help_text="Markdown. Say what people should write about, too: it stands beside every turn.",
-    )
-    allow_tie = forms.BooleanField(required=False, initial=True, label="Offer “Tie”")
-    allow_both_bad = forms.BooleanField(required=False, initial=True, label="Offer “Both bad”")
-    lease_minutes = forms.IntegerField(
-        min_value=1, max_value=MAX_LEASE_MINUTES, initial=30, label="Minutes a turn is kept for its author"
-    )
-    closes_at = forms.DateTimeField(
-        required=False,
-        label="Closes at",
-        help_text="Empty: when you close it.",
-        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
-    )
-
-    OPTIONS = ("question", "guidelines", "allow_tie", "allow_both_bad", "lease_minutes", "closes_at")
 
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
         deployments = deployments_of(project)
         latest = deployments.first()
         context = latest.endpoint.max_model_length if latest else None
         plain = Sampling().max_tokens
-        initial = {"first": latest, "second": latest, "max_tokens": min(plain, context // 4) if context else plain}
+        key = latest.key if latest else None
+        initial = {"first": key, "second": key, "max_tokens": min(plain, context // 4) if context else plain}
         kwargs["initial"] = initial | (kwargs.get("initial") or {})
         super().__init__(*args, **kwargs)
         for name in ("first", "second"):
             self.fields[name].queryset = deployments  # type: ignore[attr-defined]
-
-    def clean_closes_at(self) -> Any:
-        closes_at = self.cleaned_data["closes_at"]
-        if closes_at is not None and closes_at <= timezone.now():
-            raise forms.ValidationError("This time has passed.")
-        return closes_at
 
     def arms(self) -> list[dict[str, Any]]:
         given = self.cleaned_data
@@ -98,13 +76,38 @@ class LiveCampaignForm(forms.Form):
             for arm in ("first", "second")
         ]
 
+
+class LiveCampaignForm(CampaignForm):
+    """The whole form: the parts of every campaign of pairs, without those about answers that are there already."""
+
+    def __init__(
+        self,
+        data: QueryDict | None = None,
+        *,
+        project: Project,
+        initial: Mapping[str, Any] | None = None,
+        draft: bool = False,
+    ) -> None:
+        super().__init__(data, project=project, initial=initial, draft=draft, kind=Campaign.Kind.PAIR)
+        bound = None if draft else data
+        typed = {name: data[name] for name in ArmsForm.base_fields if name in data} if draft and data else {}
+        self.arms = ArmsForm(bound, project=project, initial=typed)
+        # Fixed once a campaign has started, so the base leaves it out; this one begins.
+        self.asked.fields["chosen_is_worse"] = deepcopy(AskedForm.base_fields["chosen_is_worse"])
+        if draft and data is not None:
+            self.asked.initial["chosen_is_worse"] = "chosen_is_worse" in data
+
+    @property
+    def parts(self) -> list[forms.Form]:
+        return [self.arms, *super().parts]
+
     def campaign(self) -> dict[str, Any]:
         """Arguments for ``start_live_campaign``."""
-        given = self.cleaned_data
+        given = self.arms.cleaned_data
         return {
-            "name": given["name"],
-            "arms": self.arms(),
+            "name": self.work.cleaned_data["name"],
+            "arms": self.arms.arms(),
             "n_turns": given["n_turns"],
             "system": given["system"],
-            "options": {name: given[name] for name in self.OPTIONS},
+            "options": {**self.asked_options(), **self.work.options(), "template": self.template},
         }

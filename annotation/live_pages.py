@@ -11,6 +11,7 @@ from typing import Any
 from django.utils import timezone
 
 from accounts.models import Project
+from annotation.campaign_templates import Template
 from annotation.campaigns import Progress, progress_of
 from annotation.live import (
     MAX_PROMPT,
@@ -122,6 +123,8 @@ class NewPage:
     project: Project
     form: Any
     has_models: bool
+    templates: Sequence[Template]
+    focus: str = ""  # the row that was just added
 
 
 def begin_page(project: Project, campaign: Campaign, me: Annotator | None, **more: Any) -> BeginPage:

@@ -11,6 +11,8 @@ from django.views.decorators.http import require_http_methods, require_POST
 from accounts.access import person, project_view
 from accounts.models import Project, Role
 from annotation import live
+from annotation.campaign_forms import edited_rows, initial_of
+from annotation.campaign_templates import TEMPLATES
 from annotation.campaigns import open_campaigns
 from annotation.live_campaigns import start_live_campaign
 from annotation.live_forms import LiveCampaignForm, deployments_of
@@ -99,16 +101,36 @@ def act(request: HttpRequest, project: Project, key: str, talk: str, action: str
 @require_http_methods(["GET", "HEAD", "POST"])
 @project_view(Role.RESEARCHER)
 def new_live_campaign(request: HttpRequest, project: Project) -> HttpResponse:
-    form = LiveCampaignForm(request.POST or None, project=project)
-    if request.method == "POST" and form.is_valid():
+    if request.method != "POST":
+        template = TEMPLATES.get(request.GET.get("template", ""))
+        options = {"guidelines": project.guidelines, **(template.options() if template else {})}
+        form = LiveCampaignForm(project=project, initial=initial_of(options))
+        return _new_response(request, project, form)
+    if "row" in request.POST:
+        form = LiveCampaignForm(edited_rows(request.POST), project=project, draft=True)
+        focus = f"criterion-{len(form.rows) - 1}" if request.POST.get("row") == "add" else ""
+        return _new_response(request, project, form, focus=focus)
+    form = LiveCampaignForm(request.POST, project=project)
+    if form.is_valid():
         try:
             made = start_live_campaign(project=project, by=person(request), **form.campaign())
         except DomainError as problem:
-            form.add_error(None, f"{problem.sentence} {problem.how}".strip())
+            form.add_problem(f"{problem.sentence} {problem.how}".strip())
         else:
             return see_other(request, reverse("annotation:campaign", args=[project.slug, made.key]))
-    page = NewPage(project=project, form=form, has_models=deployments_of(project).exists())
-    status = 422 if form.is_bound else 200
+    return _new_response(request, project, form, status=422)
+
+
+def _new_response(
+    request: HttpRequest, project: Project, form: LiveCampaignForm, *, focus: str = "", status: int = 200
+) -> HttpResponse:
+    page = NewPage(
+        project=project,
+        form=form,
+        has_models=deployments_of(project).exists(),
+        templates=[template for template in TEMPLATES.values() if template.kind == "pair"],
+        focus=focus,
+    )
     return render_page(request, "annotation/live_new.html", "annotation/_live_form.html", page, status=status)
 
 

@@ -8,10 +8,12 @@ import pytest
 from django.test import Client
 
 from accounts.models import Role
+from annotation.campaign_templates import TEMPLATES
 from annotation.campaigns import pause_campaign
 from annotation.live import answer_turn
 from annotation.models import Campaign, Conversation, Turn
 from annotation.people import annotator_for
+from annotation.protocol import Protocol
 from generation import sampling_run
 from generation.models import Deployment, GenerationJob
 from generation.sampling_run import run_generation
@@ -297,12 +299,17 @@ def test_a_researcher_starts_a_live_campaign(client: Client, stub: StubVllm) -> 
     assert "No model can answer yet" in client.get(url).content.decode()
     deployment = make_deployment(project, stub.url, max_model_length=512)
     page = client.get(url)
-    assert page.context["form"]["max_tokens"].initial == 128
+    assert page.context["form"].arms["max_tokens"].initial == 128
     fields = {
         "name": "Chat", "first": deployment.key, "first_temperature": "0.5", "second": deployment.key,
         "second_temperature": "1.0", "top_p": "1", "max_tokens": "32", "n_turns": "10", "question": "Which is better?",
-        "lease_minutes": "30", "allow_tie": "on",
+        "lease_minutes": "30", "allow_tie": "on", "scale": "8", "comment": "optional", "has_flags": "on",
+        "n_criteria": "1", "criterion-0-label": "Harmless", "criterion-0-answer": "rate-5", "criterion-0-is_required": "on",
+        "write_in": "on", "reasons": "Facts\nTone", "cap_per_day": "50", "system": "Be brief.",
     }  # fmt: skip
+    more = client.post(url, {**fields, "row": "add"})
+    assert len(more.context["form"].rows) == 2
+    assert more.context["form"].arms["n_turns"].value() == "10"
     refused = client.post(url, {**fields, "first_temperature": "0", "second_temperature": "0"})
     assert refused.status_code == 422
     assert "always be the same" in refused.content.decode()
@@ -310,8 +317,30 @@ def test_a_researcher_starts_a_live_campaign(client: Client, stub: StubVllm) -> 
     campaign = Campaign.objects.get()
     assert made.url.endswith(f"/campaigns/{campaign.key}/")
     assert (campaign.is_live, campaign.stage, campaign.n_tasks, campaign.allow_both_bad) == (True, "open", 10, False)
+    protocol = Protocol.parse(campaign.protocol)
+    assert (campaign.strength_levels, campaign.cap_per_day, protocol.write_in) == (4, 50, "optional")
+    assert [(each.name, each.levels) for each in protocol.criteria] == [("harmless", 5)]
+    assert campaign.jobs.get().selection == {"system": "Be brief."}
     assert [arm.sampling["temperature"] for arm in campaign.jobs.get().arms.order_by("number")] == [0.5, 1.0]
     assert client.get(made.url).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["hh-helpful", "hh-red-team", "llama-2"])
+def test_a_protocol_of_the_literature_is_a_beginning(client: Client, stub: StubVllm, name: str) -> None:
+    project = make_project()
+    client.force_login(make_user("Ravi", project, Role.RESEARCHER))
+    deployment = make_deployment(project, stub.url)
+    url = f"/p/{project.slug}/campaigns/new/live/"
+    form = client.get(url, {"template": name}).context["form"]
+    data = form.as_data()
+    data["name"], data["n_turns"], data["template"] = "Chat", "5", name
+    assert data["first"] == deployment.key
+    assert client.post(url, data.dict() | {"n_criteria": str(len(form.rows))}).status_code == 303
+    campaign = Campaign.objects.get()
+    expected = TEMPLATES[name].options()
+    assert campaign.template == name
+    assert campaign.chosen_is_worse == expected.get("chosen_is_worse", False)
+    assert campaign.strength_levels == expected["strength_levels"]
 
 
 def test_turns_are_no_jobs_in_the_lists(client: Client, stub: StubVllm) -> None:
