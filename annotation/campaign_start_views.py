@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -26,6 +26,7 @@ from core.htmx import context_of, render_page, see_other
 from generation.models import GenerationJob
 
 MOST_CLONES = 20
+SESSION = "campaign_tryout"  # the form that is being tried out, so that one comes back to it as it was
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,11 @@ class ChangePage:
 def new_campaign(request: HttpRequest, project: Project) -> HttpResponse:
     """GET: a fresh form, from ``?template=`` or ``?clone=``. POST: start, or add and remove rows, or show the plan."""
     if request.method != "POST":
-        form = CampaignForm(project=project, initial=_beginning(request, project))
+        kept = request.session.get(SESSION) if "kept" in request.GET else None
+        if kept and kept["project"] == project.slug:
+            form = CampaignForm(QueryDict(kept["form"]), project=project, draft=True)
+        else:
+            form = CampaignForm(project=project, initial=_beginning(request, project))
         return _new_response(request, project, form)
     if "row" in request.POST or "look" in request.POST:
         data = edited_rows(request.POST)

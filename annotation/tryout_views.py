@@ -14,6 +14,7 @@ from accounts.access import person, project_view
 from accounts.models import Project, Role
 from annotation.campaign_forms import CampaignForm
 from annotation.campaign_options import read_pairing
+from annotation.campaign_start_views import SESSION
 from annotation.models import Campaign
 from annotation.pages import TaskPage, Ways, written_in
 from annotation.preview import Example, examples_in, examples_of, page_of, unsaved
@@ -22,8 +23,6 @@ from annotation.screen import Entered
 from core.errors import DomainError
 from core.htmx import render_page
 from generation.models import GenerationJob
-
-SESSION = "campaign_tryout"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +58,7 @@ def begin(request: HttpRequest, project: Project) -> HttpResponse:
     work = form.work.cleaned_data
     request.session[SESSION] = {
         "project": project.slug,
+        "form": request.POST.urlencode(),
         "kind": form.answers.cleaned_data["kind"],
         "jobs": [job.key for job in form.answers.cleaned_data["jobs"]],
         "pairing": form.answers.pairing(),
@@ -79,7 +79,7 @@ def begin(request: HttpRequest, project: Project) -> HttpResponse:
 @project_view(Role.RESEARCHER)
 def draft(request: HttpRequest, project: Project, number: int) -> HttpResponse:
     """An example of a campaign that is not there yet."""
-    back = reverse("annotation:new-campaign", args=[project.slug])
+    back = reverse("annotation:new-campaign", args=[project.slug]) + "?kept=1"
     kept = request.session.get(SESSION)
     if not kept or kept["project"] != project.slug:
         return _nothing(request, project, "There is nothing to try yet: begin with the form of a new campaign.", back)

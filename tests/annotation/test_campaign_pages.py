@@ -262,6 +262,16 @@ def _answers_to(name: str, n_answers: int) -> dict[str, str]:
     return {"choice": "b4" if name.startswith("hh") else "b"}
 
 
+def test_one_comes_back_from_a_try_out_to_the_form_as_it_was():
+    desk = Desk()
+    data = {**desk.fields(), "question": "As typed?", "n_criteria": "1", "criterion-0-label": "Kind"}
+    response = desk.client.post(desk.url("try-begin"), data, follow=True)
+    back = next(url for words, url in read_page(response.content.decode(), url="").links if words == "Back")
+    form = desk.page(back).form(id="campaign-form")
+    assert form is not None
+    assert form.fields["question"] == ["As typed?"] and form.fields["criterion-0-label"] == ["Kind"]
+
+
 def test_a_try_out_of_a_campaign_that_stands():
     desk = Desk()
     campaign = make_campaign(desk.project, job=desk.job)
