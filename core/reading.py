@@ -129,6 +129,20 @@ def decoded(raw: bytes) -> str:
         ) from None
 
 
+def needs_check(raw: bytes) -> bool:
+    """Whether a line of JSON could hold what ``check_strings`` refuses; most lines show at a glance that they do not.
+
+    Text that is UTF-8 and JSON has a NUL or half a character only by an escape.
+    """
+    return (
+        b"\\u0000" in raw
+        or b"\\ud" in raw
+        or b"\\uD" in raw
+        or raw.count(b":") > MAX_KEYS
+        or raw.count(b"[") + raw.count(b"{") > MAX_DEPTH
+    )
+
+
 def check_strings(value: Any) -> None:
     """Raise for what a database cannot keep byte for byte (NUL, lone surrogates) and for absurd nesting or size."""
     n_keys, stack = 0, [(value, 1)]

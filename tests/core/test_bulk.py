@@ -1,0 +1,58 @@
+"""Rows past the ORM: the same rows as Django's own, and every constraint holds."""
+
+from datetime import UTC, datetime
+
+import pytest
+from django.db import IntegrityError, transaction
+
+from accounts.models import AuditEvent
+from core.bulk import Rows, keys_from, new_ids, room_to_write
+from core.ids import KEY_ALPHABET, new_key
+from generation.models import Prompt, PromptSet
+from tests.annotation.builders import make_project
+
+pytestmark = pytest.mark.django_db
+
+
+def rows_of(prompt_set: PromptSet) -> Rows:
+    columns = ("id", "key", "number", "messages", "content_sha256", "created_at")
+    return Rows(Prompt, *columns, set_id=prompt_set.pk, group_sha256="g", split="train")
+
+
+def test_rows_read_back_as_they_were_given_with_defaults_for_the_rest():
+    prompt_set = PromptSet.objects.create(project=make_project(), name="set")
+    at = datetime(2024, 2, 3, 4, 5, 6, 789, tzinfo=UTC)
+    with transaction.atomic(), room_to_write():
+        prompt_set.save()
+        ids = new_ids(Prompt, 3)
+        rows_of(prompt_set).insert(
+            (pk, new_key(), n, '[{"a": "\\u00fc\\t\\\\N"}]', f"c{n}", at) for n, pk in enumerate(ids)
+        )
+    assert sorted(ids) == sorted(Prompt.objects.values_list("pk", flat=True))
+    found = Prompt.objects.get(number=1)
+    assert (found.messages, found.created_at, found.tags, found.note) == ([{"a": "ü\t\\N"}], at, [], "")
+    later = Prompt.objects.create(
+        set=prompt_set, number=9, messages=[], content_sha256="z", group_sha256="g", split="train"
+    )
+    assert later.pk > max(ids), "the database counts on from there"
+
+
+def test_constraints_hold():
+    prompt_set = PromptSet.objects.create(project=make_project(), name="set")
+    with pytest.raises(IntegrityError), transaction.atomic():
+        prompt_set.save()
+        first, second = new_ids(Prompt, 2)
+        at = datetime.now(UTC)
+        rows_of(prompt_set).insert([(first, new_key(), 1, "[]", "same", at), (second, new_key(), 2, "[]", "same", at)])
+
+
+def test_what_each_row_must_bring_cannot_be_forgotten():
+    with pytest.raises(TypeError, match=r"Prompt\.key needs a value"):
+        Rows(Prompt, "messages")
+    with pytest.raises(TypeError, match="no column"):
+        Rows(AuditEvent, "colour")
+
+
+def test_keys_are_keys():
+    found = keys_from(bytes(range(256))[:252])
+    assert len(found) == 21 and all(len(key) == 12 and set(key) <= set(KEY_ALPHABET) for key in found)
