@@ -93,6 +93,7 @@ class Reading:
     members: list[Member] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     annotators: set[int] = field(default_factory=set)
+    n_imported: int = 0
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ class SnapshotPreview:
     n_holdout_prompts: int
     n_people: int
     n_judgements: int
+    n_imported: int  # of the judgements: votes of people elsewhere
     dropped: tuple[tuple[str, int, str, str], ...]  # reason, how many, of what, in words
     agreement: float | None
     n_overlapping: int
@@ -176,6 +178,7 @@ def read_judgements(project: Project, campaigns: Sequence[Campaign], selection: 
             reading.left_out[why] += 1
             continue
         reading.annotators.add(annotator)
+        reading.n_imported += source == Judgement.Source.IMPORT
         reading.members.append(Member(pk, "train", content))
         if any(held):
             tests.add(content)
@@ -304,7 +307,7 @@ def preview(
     for built in build(reading.members, policy, counts):
         if len(first) < FIRST_ROWS:
             first.append(built.row)
-    totals = counts_json(reading.left_out, len(reading.annotators), counts)
+    totals = counts_json(reading.left_out, len(reading.annotators), counts, reading.n_imported)
     return SnapshotPreview(
         n_rows=sum(counts.rows.values()),
         n_train=counts.rows["train"],
@@ -313,6 +316,7 @@ def preview(
         n_holdout_prompts=counts.prompts["test"],
         n_people=len(reading.annotators),
         n_judgements=len(reading.members),
+        n_imported=reading.n_imported,
         dropped=dropped_in_words(totals),
         agreement=counts.agreement,
         n_overlapping=counts.n_overlapping,
@@ -322,8 +326,10 @@ def preview(
     )
 
 
-def counts_json(left_out: Mapping[str, int], n_people: int, counts: Counts) -> dict[str, Any]:
+def counts_json(left_out: Mapping[str, int], n_people: int, counts: Counts, n_imported: int = 0) -> dict[str, Any]:
     found = counts.as_json()
+    if n_imported:
+        found["imported"] = n_imported
     dropped = Counter(found["dropped"])
     dropped.update(left_out)
     return {**found, "people": n_people, "dropped": {reason: n for reason, n in sorted(dropped.items()) if n}}
@@ -456,6 +462,7 @@ def seal(snapshot: Snapshot) -> None:
                 batch_size=2000,
             )
             counts = {"left_out": dict(sorted(reading.left_out.items())), "people": len(reading.annotators)}
+            counts["imported"] = reading.n_imported
             Snapshot.objects.filter(pk=snapshot.pk).update(
                 sealed_at=Now(), counts=counts, total_steps=len(reading.members)
             )
@@ -474,7 +481,7 @@ def _write(snapshot: Snapshot, token: str) -> None:
             directory, _beating(snapshot, token, build(recorded_members(snapshot), _policy(snapshot), counts), counts)
         )
         left_out, n_people = snapshot.counts["left_out"], snapshot.counts["people"]
-        totals = counts_json(left_out, n_people, counts)
+        totals = counts_json(left_out, n_people, counts, snapshot.counts.get("imported", 0))
         if not sum(counts.rows.values()):
             raise DomainError(
                 "No judgement says that one answer is better than another, so there is no pair to freeze.",
