@@ -30,6 +30,7 @@ class Scope(models.TextChoices):
     READ = "read", "Read prompts, answers, datasets and runs"
     ANNOTATE = "annotate", "Take tasks and judge them"
     GENERATE = "generate", "Import prompts and generate answers"
+    IMPORT = "import", "Import votes of people from elsewhere"
     EXPORT = "export", "Freeze and download datasets"
     TRAIN = "train", "Start and cancel runs"
     DEPLOY = "deploy", "Fetch artifacts, deploy and roll back"
@@ -41,6 +42,7 @@ SCOPE_ROLES: dict[str, tuple[Role, ...]] = {
     Scope.READ: (Role.RESEARCHER,),
     Scope.ANNOTATE: (Role.ANNOTATOR,),
     Scope.GENERATE: (Role.RESEARCHER,),
+    Scope.IMPORT: (Role.RESEARCHER,),
     Scope.EXPORT: (Role.RESEARCHER,),
     Scope.TRAIN: (Role.RESEARCHER,),
     Scope.DEPLOY: (Role.RESEARCHER,),

@@ -143,14 +143,22 @@ def _opinions(pks: list[int]) -> list[Opinion]:
     best, n_best = _best(pks)
     rows = list(
         Judgement.objects.filter(pk__in=pks, verdict__in=VERDICTS).values_list(
-            "pk", "verdict", "assignment__display_order", "assignment__task_id", "assignment__task__prompt_id"
+            "pk",
+            "verdict",
+            "source",
+            "assignment__opened_at",
+            "assignment__display_order",
+            "assignment__task_id",
+            "assignment__task__prompt_id",
         )
     )
-    by_slot = _by_slot({task for _, _, _, task, _ in rows})
+    by_slot = _by_slot({task for *_, task, _ in rows})
     opinions = []
-    for pk, verdict, order, task, prompt in rows:
+    for pk, verdict, source, opened_at, order, task, prompt in rows:
         is_clear = verdict == Judgement.Verdict.RANKED and n_best.get(pk) == 1
-        first_shown = by_slot.get((task, order[0])) if order else None
+        # Not every source of imported votes says what was shown first.
+        is_known = source != Judgement.Source.IMPORT or opened_at is not None
+        first_shown = by_slot.get((task, order[0])) if order and is_known else None
         outcome = best[pk] if is_clear else TIE
         opinions.append(Opinion(prompt=prompt, task=task, outcome=outcome, first_shown=first_shown))
     return opinions

@@ -15,14 +15,16 @@ from accounts.access import allows, person, project_view
 from accounts.models import Membership, Project, Role, User
 from annotation import campaigns as services
 from annotation.agreement import Agreement, Rate, of_campaign
-from annotation.campaigns import Progress, progress_of, split_counts
+from annotation.campaigns import Progress, n_wanted_in, progress_of, split_counts
 from annotation.forms import VoidForm
 from annotation.judge import live_judgements, void_judgement
-from annotation.models import Assignment, Campaign, Judgement, Place
+from annotation.models import Assignment, Campaign, Judgement, Place, VoteImport
 from annotation.pages import words_said
 from annotation.people import n_submitted_in
 from annotation.protocol import Protocol
 from annotation.regression import NewAgainstOld, new_against_old_of
+from annotation.standings import Standing, standings_of
+from annotation.votes.job import cancel_import
 from core.htmx import render_page, see_other
 from core.jobs import request_cancel, requeue
 from generation.models import ModelReveal, ModelVersion
@@ -81,6 +83,8 @@ class DetailPage:
     protocol: list[tuple[str, str]]
     audience: list[tuple[str, str]]
     models: list[ModelVersion]
+    standings: list[Standing]
+    vote_import: VoteImport | None
     is_revealed: bool
     may_change: bool
     may_judge: bool
@@ -121,7 +125,8 @@ class JudgementsPage:
 def campaigns(request: HttpRequest, project: Project) -> HttpResponse:
     found = list(Campaign.objects.filter(project=project).order_by("-id"))
     done = n_submitted_in(found)
-    rows = [(campaign, Progress(done.get(campaign.pk, 0), campaign.n_tasks * campaign.overlap)) for campaign in found]
+    wanted = n_wanted_in(found)
+    rows = [(campaign, Progress(done.get(campaign.pk, 0), wanted[campaign.pk])) for campaign in found]
     page = ListPage(project=project, rows=rows, may_start=_may(request, Role.RESEARCHER))
     return render_page(request, "annotation/campaigns.html", "annotation/_campaigns.html", page)
 
@@ -152,6 +157,9 @@ def act(request: HttpRequest, project: Project, key: str, action: str) -> HttpRe
         services.close_campaign(found, by=by)
     elif action == "reopen":
         services.reopen_campaign(found, by=by)
+    elif action == "cancel" and (votes := VoteImport.objects.filter(campaign=found).first()):
+        cancel_import(votes, by=by)
+        return see_other(request, reverse("annotation:vote-import", args=[project.slug, votes.key]))
     elif action == "cancel":
         request_cancel(found, by=by)
     elif action == "again" and found.stage == Campaign.Stage.BUILDING:
@@ -224,6 +232,8 @@ def _detail(request: HttpRequest, project: Project, found: Campaign) -> DetailPa
         protocol=protocol_in_words(found),
         audience=audience_in_words(found),
         models=list(models) if n_revealed == len(jobs) else [],
+        standings=standings_of(found) if n_revealed == len(jobs) else [],
+        vote_import=VoteImport.objects.filter(campaign=found).first(),
         is_revealed=n_revealed == len(jobs),
         may_change=_may(request, Role.RESEARCHER),
         may_judge=_membership(request).has(Role.ANNOTATOR) and found.stage == Campaign.Stage.OPEN,

@@ -1,7 +1,7 @@
 """Campaigns: started, changed, paused, closed, opened again. ``annotation.building`` makes their tasks."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from accounts.audit import record
 from accounts.models import Project, User
 from annotation.campaign_options import FIXED, MAX_OVERLAP, MEANING, checked, read_pairing
 from annotation.guidelines import first_version, publish
-from annotation.models import Campaign, ComparisonTask, Judgement
+from annotation.models import Campaign, ComparisonTask, Judgement, VoteImport
 from annotation.people import n_submitted
 from annotation.regression import with_versions
 from core.errors import require
@@ -224,7 +224,15 @@ class Progress:
 
 def progress_of(campaign: Campaign) -> Progress:
     """Cheap enough for every page: it reads one row per person, never the tasks."""
-    return Progress(n_done=n_submitted(campaign), n_wanted=campaign.n_tasks * campaign.overlap)
+    return Progress(n_done=n_submitted(campaign), n_wanted=n_wanted_in([campaign])[campaign.pk])
+
+
+def n_wanted_in(campaigns: Iterable[Campaign]) -> dict[int, int]:
+    """Judgements that each campaign takes in all. Tasks of imported votes differ in that; their import has counted them."""
+    found = list(campaigns)
+    imports = VoteImport.objects.filter(campaign__in=found, status=JobStatus.SUCCEEDED)
+    imported = dict(imports.values_list("campaign", "counts__wanted"))
+    return {each.pk: imported.get(each.pk) or each.n_tasks * each.overlap for each in found}
 
 
 def split_counts(campaign: Campaign) -> dict[str, tuple[int, int]]:

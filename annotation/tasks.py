@@ -19,3 +19,10 @@ def answer_turn(turn_id: int) -> None:
     from generation.sampling_run import run_generation
 
     answer(turn_id, run_generation)
+
+
+@shared_task(name="annotation.tasks.run_vote_import", ignore_result=True)
+def run_vote_import(import_id: int) -> None:
+    from annotation.votes.job import run_import
+
+    run_import(import_id)

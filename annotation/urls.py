@@ -11,6 +11,7 @@ from annotation import (
     tryout_views,
     views,
 )
+from annotation.votes import views as vote_views
 
 app_name = "annotation"
 
@@ -39,6 +40,12 @@ urlpatterns = [
     path("annotate/<slug:key>/leave/", views.leave, name="leave"),
     path("annotate/<slug:key>/undo/", views.undo, name="undo"),
     path("campaigns/", campaign_views.campaigns, name="campaigns"),
+    path("campaigns/import/", vote_views.new_import, name="vote-import-new"),
+    path("campaigns/imports/<slug:key>/", vote_views.vote_import, name="vote-import"),
+    path("campaigns/imports/<slug:key>/begin/", vote_views.begin_import, name="vote-import-begin"),
+    path("campaigns/imports/<slug:key>/cancel/", vote_views.cancel_import, name="vote-import-cancel"),
+    path("campaigns/imports/<slug:key>/again/", vote_views.retry_import, name="vote-import-retry"),
+    path("campaigns/imports/<slug:key>/report.csv", vote_views.import_report, name="vote-import-report"),
     path("campaigns/new/", campaign_start_views.new_campaign, name="new-campaign"),
     path("campaigns/new/plan/", campaign_start_views.plan, name="plan"),
     path("campaigns/new/try/", tryout_views.begin, name="try-begin"),

@@ -23,6 +23,7 @@ urlpatterns = [
         ),
     ),
     path("api/v1/", include("generation.api_urls")),
+    path("api/v1/", include("annotation.api_urls")),
 ]
 
 handler400 = "core.problems.bad_request"

@@ -3,7 +3,7 @@
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -73,10 +73,13 @@ class Groups:
         there = Prompt.objects.filter(set__project_id=self.project_id, group_sha256__in=list(groups)).ready()
         return {group: (split, name) for group, split, name in there.values_list("group_sha256", "split", "set__name")}  # type: ignore[misc]
 
-    def conflicts(self, rows: Sequence[PromptRow]) -> list[BadRow]:
-        """Rows that would put one group on both sides of the border between training and holdout."""
+    def conflicts(self, rows: Sequence[PromptRow], hashes: Sequence[str] = ()) -> list[BadRow]:
+        """Rows that would put one group on both sides of the border between training and holdout.
+
+        hashes  of the rows' groups, where the caller has them already
+        """
         self.learn(rows)
-        by_row = [(row, group_of(row)) for row in rows]
+        by_row = list(zip(rows, hashes or [group_of(row) for row in rows], strict=True))
         groups = {group for _, group in by_row}
         named, there = self._named(groups), self._in_project(groups)
         bad = []
@@ -97,24 +100,24 @@ class Groups:
             return f"The same group is in {there[0]} in the prompt set “{there[1]}”, here in {wanted}."
         return ""
 
+    def splits(self, groups: Collection[str]) -> dict[str, Split]:
+        """The side of each group, by its hash."""
+        if self.is_holdout_only:
+            return dict.fromkeys(groups, "holdout")
+        named, there = self._named(groups), self._in_project(groups)
+        sides: dict[str, Split] = {}
+        for group in groups:
+            if group in named:
+                sides[group] = named[group][0]
+            else:
+                sides[group] = there[group][0] if group in there else split_for(group)
+        return sides
+
     def place(self, rows: Sequence[PromptRow]) -> list[Placed]:
         """Give each row its hashes and its split."""
         by_row = [(row, group_of(row)) for row in rows]
-        groups = {group for _, group in by_row}
-        named, there = self._named(groups), self._in_project(groups)
-        placed = []
-        for row, group in by_row:
-            split: Split
-            if self.is_holdout_only:
-                split = "holdout"
-            elif group in named:
-                split = named[group][0]
-            elif group in there:
-                split = there[group][0]
-            else:
-                split = split_for(group)
-            placed.append(Placed(row, content_sha256(row.messages), group, split))
-        return placed
+        sides = self.splits({group for _, group in by_row})
+        return [Placed(row, content_sha256(row.messages), group, sides[group]) for row, group in by_row]
 
 
 def group_of(row: PromptRow) -> str:

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -95,8 +96,8 @@ def _reason(report: pytest.TestReport) -> str:
 
 
 def _may_skip(report: pytest.TestReport) -> bool:
-    # CI has no GPU; everything else it must have.
-    return _reason(report).startswith("needs a GPU")
+    # CI has no GPU, and a checkout alone has no shared data; everything else it must have.
+    return _reason(report).startswith(("needs a GPU", "needs ../shared/data"))
 
 
 # ---- databases and queue ---------------------------------------------------------------------------------------------
@@ -139,6 +140,18 @@ def django_db_modify_db_settings(request: pytest.FixtureRequest) -> None:
     server: Postgres = request.getfixturevalue("postgres")
     for settings in (connections.settings["default"], connections["default"].settings_dict):
         settings["PORT"] = str(server.port)
+
+
+# ---- data ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def llmfao() -> Path:
+    """Answers of 59 models and what 124 people said of them: the folder with the raw files, beside the checkout."""
+    folder = ROOT.parent / "shared" / "data" / "llmfao"
+    if not folder.is_dir():
+        pytest.skip("needs ../shared/data/llmfao, which lies beside the checkout where the project is developed")
+    return folder
 
 
 # ---- engine ----------------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ class VoteImport(JobFields):
 
     job_task: ClassVar = "annotation.tasks.run_vote_import"
 
-    NEXT: ClassVar = {**JobFields.NEXT, ImportStatus.DRAFT: {JobStatus.QUEUED, JobStatus.CANCELLED}}
+    NEXT: ClassVar = {**JobFields.NEXT, ImportStatus.DRAFT.value: {JobStatus.QUEUED, JobStatus.CANCELLED}}
 
     key = models.CharField(max_length=12, unique=True, default=new_key, editable=False)
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="vote_imports")

@@ -14,7 +14,11 @@ from generation.models import Candidate
 
 
 class Assignment(models.Model):
-    """One person's turn at one task: a lease while open, the idempotency token of the judgement when submitted."""
+    """One person's turn at one task: a lease while open, the idempotency token of the judgement when submitted.
+
+    Of an imported vote ``opened_at`` is null where its source does not say in which order the answers were shown;
+    ``display_order`` is then that of the slots, and says nothing.
+    """
 
     class Status(models.TextChoices):
         OPEN = "open"

@@ -1,0 +1,262 @@
+"""The first pass: every row of a file checked, and a checked copy written that the second pass only has to store.
+
+What has been seen is kept in a scratch file beside the upload, so that memory stays flat over millions of votes.
+"""
+
+import csv
+import hashlib
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from annotation.votes.judged import Judged, Row, Score, Vote
+from core.ids import content_sha256, sha256_hex
+from core.reading import BadRow
+from core.uploads import inert
+from generation.groups import Groups, group_of
+
+CHUNK_ROWS = 500
+CHUNK_CHARS = 8 << 20  # of one chunk, however few rows that is
+SHOWN_BAD_ROWS = 1000
+MAX_MODELS = 10_000
+MAX_CRITERIA = 12
+
+
+@dataclass
+class Found:
+    """What the whole file has shown by its end: what the campaign will ask, and what the report says."""
+
+    n_rows: int = 0
+    n_bad: int = 0
+    n_duplicates: int = 0
+    bad: list[dict[str, Any]] = field(default_factory=list)
+    models: set[str] = field(default_factory=set)
+    verdicts: set[str] = field(default_factory=set)
+    most_answers: int = 2
+    strength_levels: int = 0
+    # criterion -> [is a comparison, lowest, highest]
+    criteria: dict[str, list[Any]] = field(default_factory=dict)
+    has_reasons: bool = False
+    has_comments: bool = False
+    has_write_ins: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "verdicts": sorted(self.verdicts), "most_answers": self.most_answers, "strength_levels": self.strength_levels,
+            "criteria": self.criteria, "comments": self.has_comments, "write_ins": self.has_write_ins,
+        }  # fmt: skip
+
+
+class TooMuch(Exception):
+    """The file as a whole cannot be imported; the message is the reason."""
+
+
+def chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Rows in handfuls that are small in number and in size."""
+    chunk: list[Row] = []
+    n_chars = 0
+    for row in rows:
+        chunk.append(row)
+        if isinstance(row, Judged):
+            n_chars += sum(len(answer.text) for answer in row.answers)
+        if len(chunk) >= CHUNK_ROWS or n_chars >= CHUNK_CHARS:
+            yield chunk
+            chunk, n_chars = [], 0
+    if chunk:
+        yield chunk
+
+
+@dataclass
+class Checker:
+    """One check of one file. ``copy`` and ``report`` are complete, and on disk, when ``check`` returns."""
+
+    groups: Groups
+    scratch: Path
+    copy: Path
+    report: Path
+    progress: Callable[[int, int], None]  # rows read, bad rows
+    found: Found = field(default_factory=Found)
+
+    def check(self, rows: Iterable[Row]) -> Found:
+        draft = self.report.with_name(f"{self.report.name}.part")
+        seen = sqlite3.connect(self.scratch, isolation_level=None)
+        try:
+            seen.execute("PRAGMA journal_mode=OFF")
+            seen.execute("PRAGMA synchronous=OFF")
+            seen.execute("CREATE TABLE vote (key BLOB PRIMARY KEY, said BLOB, line INTEGER) WITHOUT ROWID")
+            seen.execute("CREATE TABLE unnamed (task BLOB PRIMARY KEY, n INTEGER) WITHOUT ROWID")
+            with draft.open("w", newline="", encoding="utf-8") as report, self.copy.open("wb") as copy:
+                writer = csv.writer(report)
+                writer.writerow(["line", "reason", "row"])
+                for chunk in chunks(rows):
+                    self._chunk(chunk, seen, writer, copy)
+                    self.progress(self.found.n_rows, self.found.n_bad)
+                copy.flush()
+                os.fsync(copy.fileno())
+        finally:
+            seen.close()
+        draft.replace(self.report)
+        return self.found
+
+    def _chunk(self, chunk: list[Row], seen: sqlite3.Connection, writer: Any, copy: Any) -> None:
+        good = [row for row in chunk if isinstance(row, Judged)]
+        bad = [row for row in chunk if isinstance(row, BadRow)]
+        placed = [Placed.of(row) for row in good]
+        groups = [place.group for place in placed]
+        refused = {row.line: row for row in self.groups.conflicts([row.prompt for row in good], groups)}
+        bad += refused.values()
+        placed = [place for place in placed if place.row.line not in refused]
+        known = _known(seen, placed)
+        seen.execute("BEGIN")
+        lines = []
+        for place in placed:
+            problem = self._take(place, known, seen)
+            if problem:
+                bad.append(problem)
+            else:
+                lines.append(place.line())
+        seen.execute("COMMIT")
+        copy.write(b"".join(lines))
+        for row in sorted(bad, key=lambda each: each.line):
+            self.found.n_bad += 1
+            writer.writerow([row.line, row.reason, inert(row.excerpt)])
+            if len(self.found.bad) < SHOWN_BAD_ROWS:
+                self.found.bad.append({"line": row.line, "reason": row.reason, "excerpt": row.excerpt})
+        self.found.n_rows += len(chunk)
+
+    def _take(self, place: "Placed", known: dict[bytes, tuple[bytes, int]], seen: sqlite3.Connection) -> BadRow | None:
+        """Note the votes of a row; the problem if one contradicts what its author has said before."""
+        fresh: dict[bytes, tuple[bytes, int]] = {}
+        votes: list[tuple[Vote, str]] = []
+        n_again = 0
+        for vote in place.row.votes:
+            if not vote.annotator:
+                votes.append((vote, ""))
+                continue
+            key, said = place.key_of(vote), place.said(vote)
+            before = known.get(key) or fresh.get(key)
+            if before is None:
+                fresh[key] = (said, place.row.line)
+                votes.append((vote, vote.annotator))
+            elif before[0] == said:
+                n_again += 1
+            else:
+                where = "in this line" if before[1] == place.row.line else f"in line {before[1]:,}"
+                reason = (
+                    f"The person “{vote.annotator[:60]}” has judged the same answers {where}, and said something else."
+                )
+                return BadRow(place.row.line, reason, place.row.prompt.first_user_turn[:100])
+        known |= fresh
+        seen.executemany("INSERT INTO vote VALUES (?, ?, ?)", [(key, *value) for key, value in fresh.items()])
+        place.votes = [(vote, name or _unnamed(seen, place.task)) for vote, name in votes]
+        self.found.n_duplicates += n_again
+        self._learn(place)
+        return None
+
+    def _learn(self, place: "Placed") -> None:
+        found = self.found
+        found.most_answers = max(found.most_answers, len(place.row.answers))
+        found.models.update(answer.model for answer in place.row.answers)
+        if len(found.models) > MAX_MODELS:
+            raise TooMuch(f"The answers are by more than {MAX_MODELS:,} models: is “model” really the model's name?")
+        for vote, _ in place.votes:
+            found.verdicts.add(vote.verdict)
+            found.strength_levels = max(found.strength_levels, vote.strength or 0)
+            found.has_comments |= bool(vote.comment)
+            found.has_write_ins |= bool(vote.write_in)
+            for score in vote.scores:
+                self._learn_score(score, place.row.line)
+
+    def _learn_score(self, score: Score, line: int) -> None:
+        name, answer, value = score
+        known = self.found.criteria.setdefault(name, [answer is None, value, value])
+        if known[0] != (answer is None):
+            raise TooMuch(
+                f"The criterion {name} rates answers in some rows and compares them in others (line {line:,})."
+            )
+        known[1], known[2] = min(known[1], value), max(known[2], value)
+        if len(self.found.criteria) > MAX_CRITERIA:
+            raise TooMuch(f"The votes score more than {MAX_CRITERIA} criteria.")
+
+
+@dataclass(slots=True)
+class Placed:
+    """A row with what identifies its prompt, its answers and its task. Ids are hashes of content, not of the database."""
+
+    row: Judged
+    content: str
+    group: str
+    texts: list[str]
+    answers: list[bytes]
+    task: bytes
+    votes: list[tuple[Vote, str]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, row: Judged) -> "Placed":
+        content = content_sha256(row.prompt.messages)
+        texts = [sha256_hex(answer.text) for answer in row.answers]
+        answers = [
+            hashlib.sha256("\x00".join((content, answer.model, answer.id, text)).encode()).digest()
+            for answer, text in zip(row.answers, texts, strict=True)
+        ]
+        task = hashlib.sha256(b"".join(sorted(answers))).digest()[:16]
+        return cls(row=row, content=content, group=group_of(row.prompt), texts=texts, answers=answers, task=task)
+
+    def key_of(self, vote: Vote) -> bytes:
+        return hashlib.sha256(self.task + vote.annotator.encode()).digest()[:16]
+
+    def said(self, vote: Vote) -> bytes:
+        """What a vote says, whatever the order of the answers in its row."""
+        by_answer = sorted(zip(self.answers, vote.ranks, strict=True))
+        better = -1 if len(self.answers) == 2 and self.answers[0] > self.answers[1] else 1
+        scores = sorted(
+            (name, self.answers[number] if number is not None else b"", value if number is not None else value * better)
+            for name, number, value in vote.scores
+        )
+        said = (vote.verdict, by_answer, vote.strength, scores, vote.reasons, vote.comment, vote.write_in)
+        return hashlib.sha256(repr(said).encode()).digest()[:8]
+
+    def line(self) -> bytes:
+        """The row in the checked copy: one line of JSON that ``storing`` reads."""
+        row, prompt = self.row, self.row.prompt
+        extras = [prompt.tags, prompt.note, prompt.reference, prompt.metadata]
+        answers = [
+            [key.hex(), answer.model, answer.text, text, answer.finish_reason]
+            for key, text, answer in zip(self.answers, self.texts, row.answers, strict=True)
+        ]
+        votes = [
+            [
+                name, vote.verdict, vote.ranks, vote.order, vote.strength, vote.scores, vote.reasons, vote.comment,
+                vote.write_in, vote.seconds, vote.at, vote.id,
+            ]
+            for vote, name in self.votes
+        ]  # fmt: skip
+        return orjson.dumps(
+            [self.content, self.group, prompt.messages, extras if any(extras) else None, answers, votes, row.id],
+            option=orjson.OPT_APPEND_NEWLINE,
+        )
+
+
+def _known(seen: sqlite3.Connection, placed: list[Placed]) -> dict[bytes, tuple[bytes, int]]:
+    keys = [place.key_of(vote) for place in placed for vote in place.row.votes if vote.annotator]
+    known: dict[bytes, tuple[bytes, int]] = {}
+    for start in range(0, len(keys), 10_000):
+        part = keys[start : start + 10_000]
+        marks = ",".join("?" * len(part))
+        rows = seen.execute(f"SELECT key, said, line FROM vote WHERE key IN ({marks})", part)
+        known.update((key, (said, line)) for key, said, line in rows)
+    return known
+
+
+def _unnamed(seen: sqlite3.Connection, task: bytes) -> str:
+    """Votes without a person: the first on each task is one person's, the second another's, and so on."""
+    rows = seen.execute(
+        "INSERT INTO unnamed VALUES (?, 1) ON CONFLICT (task) DO UPDATE SET n = n + 1 RETURNING n", (task,)
+    )
+    # No given id begins with a space, so none is taken for one of these.
+    return f" unnamed {rows.fetchone()[0]}"
