@@ -103,12 +103,13 @@ def readers_of(announcement: Announcement) -> list[Reader]:
 
 def n_read_of(project: Project, listed: Iterable[Announcement]) -> dict[int, tuple[int, int]]:
     """Announcement id -> (who has read it, who is to read it, those who read it and left since among them)."""
-    listed, readers = list(listed), defaultdict(set)
+    listed = list(listed)
+    readers: defaultdict[int, set[tuple[int, int | None]]] = defaultdict(set)
     rows = AnnouncementRead.objects.filter(announcement__in=listed).values_list(
         "announcement", "annotator", "annotator__user"
     )
-    for announcement, annotator, user in rows:
-        readers[announcement].add((annotator, user))
+    for pk, annotator, user in rows:
+        readers[pk].add((annotator, user))
     members = _annotating(project)
     counts = {}
     for announcement in listed:

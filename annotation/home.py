@@ -15,7 +15,7 @@ from annotation.assign import open_assignment, untouched
 from annotation.audience import is_for
 from annotation.guidelines import needs_confirmation
 from annotation.models import Annotator, Announcement, Campaign, Flag, Judgement, Place, Question, Workday
-from annotation.onboarding import may_work
+from annotation.onboarding import WORKING, first_stage
 from annotation.statements import Work, work_of
 
 COUNTED = 1_000  # tasks that are left for a person are counted up to here
@@ -33,11 +33,25 @@ class Mine:
     is_more: bool
     is_open: bool  # a task is in this person's hands
     asks_guidelines: bool
-    on_the_way: str  # the stage of the way in, "" for normal work
+    stage: str  # of ``Place.Stage``: where this person stands, or would begin
 
     @property
     def n_mine(self) -> int:
         return self.place.n_submitted if self.place else 0
+
+    @property
+    def on_the_way(self) -> str:
+        """What of the way in comes next, in a word; "" for who works already."""
+        return "" if self.stage in WORKING else str(Place.Stage(self.stage).label)
+
+    @property
+    def is_failed(self) -> bool:
+        return self.stage == Place.Stage.FAILED
+
+    @property
+    def begins_on_its_page(self) -> bool:
+        """Whether something is to be read or done before a first task."""
+        return bool(self.asks_guidelines or self.on_the_way or self.campaign.is_live or self.campaign.is_sensitive)
 
     @property
     def is_paused(self) -> bool:
@@ -49,7 +63,9 @@ class Mine:
 
     @property
     def can_go_on(self) -> bool:
-        return not self.is_paused and not self.is_blocked and bool(self.n_left or self.is_open or self.on_the_way)
+        if self.is_paused or self.is_blocked or self.is_failed:
+            return False
+        return bool(self.n_left or self.is_open or self.on_the_way)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +114,8 @@ def _mine(campaign: Campaign, place: Place | None, me: Annotator | None) -> Mine
         is_more=is_more,
         is_open=me is not None and open_assignment(me, campaign) is not None,
         asks_guidelines=needs_confirmation(place, campaign),
-        on_the_way=str(place.get_stage_display()) if place is not None and _is_on_the_way(place) else "",
+        stage=place.stage if place is not None else first_stage(campaign, me),
     )
-
-
-def _is_on_the_way(place: Place) -> bool:
-    return place.blocked_at is None and not may_work(place)
 
 
 def n_left_for(campaign: Campaign, place: Place | None, me: Annotator | None) -> tuple[int, bool]:

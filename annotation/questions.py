@@ -4,6 +4,8 @@ One rule: a question is open exactly while its task is parked and nobody has ans
 transaction, under the locks of ``annotation.assign``.
 """
 
+from typing import Any
+
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
@@ -121,7 +123,7 @@ def answer(*, question: Question, text: str, by: User) -> Question:
     text = text.strip()
     require(text, "Write an answer.")
     require(len(text) <= MAX_CHARS, f"An answer has at most {MAX_CHARS:,} characters.")
-    changes = {"answer": text, "answered_by": by, "answered_at": timezone.now(), "seen_at": None}
+    changes: dict[str, Any] = {"answer": text, "answered_by": by, "answered_at": timezone.now(), "seen_at": None}
     if question.status == Question.Status.ANSWERED:
         if question.answer == text:  # a second click
             return question

@@ -117,9 +117,7 @@ class Statement:
 
 
 def work_of(day: Workday) -> Work:
-    return Work(
-        *(getattr(day, name) for name in COUNTS), active_seconds=day.active_seconds, open_seconds=day.open_seconds
-    )
+    return Work(**{each.name: getattr(day, each.name) for each in fields(Work)})
 
 
 def statement_of(annotator: Annotator, period: Period) -> Statement:

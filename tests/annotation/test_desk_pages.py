@@ -131,6 +131,16 @@ def test_home_of_a_paused_or_blocked_campaign_offers_no_task():
     assert "taken you off" in body and "Start judging" not in body
 
 
+def test_home_says_what_comes_before_the_first_task():
+    office = Office()
+    Campaign.objects.update(onboarding={"keys": True})
+    body = office.get(office.ana, "next")
+    assert "Keys" in body and "a short way in" in body and "Continue" in body
+    Place.objects.create(annotator=office.me, campaign=office.campaign, stage="failed")
+    body = office.get(office.ana, "next")
+    assert "Not passed" in body and "another try" in body and "Continue" not in body
+
+
 def test_a_judgement_that_was_set_aside_is_told_with_its_reason():
     office = Office()
     turn = office.take()
