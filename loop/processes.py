@@ -83,7 +83,7 @@ class Processes:
                 "--pool",
                 "threads",
                 "--concurrency",
-                "4",
+                "8",  # threads: some may hold long jobs while people wait for the answers of a live turn
                 "-n",
                 "default@%h",
                 "-l",
