@@ -18,6 +18,7 @@ from annotation.agreement import Agreement, Rate, of_campaign
 from annotation.campaigns import Progress, n_wanted_in, progress_of, split_counts
 from annotation.forms import VoidForm
 from annotation.judge import live_judgements, void_judgement
+from annotation.live_campaigns import n_conversations
 from annotation.models import Assignment, Campaign, Judgement, Place, VoteImport
 from annotation.pages import words_said
 from annotation.people import n_submitted_in
@@ -217,7 +218,7 @@ def _detail(request: HttpRequest, project: Project, found: Campaign) -> DetailPa
         project=project,
         campaign=found,
         progress=progress_of(found),
-        pairs=PAIRS[found.pairing.get("pairs", "within")],
+        pairs=_pairs_of(found),
         left_out=[(n, LEFT_OUT.get(reason, reason)) for reason, n in sorted(found.left_out.items()) if n],
         splits=[(split, total, complete) for split, (total, complete) in split_counts(found).items()],
         agreement=agreement,
@@ -272,6 +273,13 @@ def audience_in_words(campaign: Campaign) -> list[tuple[str, str]]:
         ("Sensitive", "people agree first" if campaign.is_sensitive else ""),
     ]
     return [(term, value) for term, value in found if value]
+
+
+def _pairs_of(campaign: Campaign) -> str:
+    if campaign.is_live:
+        n_talks = n_conversations(campaign)
+        return f"Written at once, in {n_talks:,} live conversation{'' if n_talks == 1 else 's'}"
+    return PAIRS[campaign.pairing.get("pairs", "within")]
 
 
 def _judgements_response(
