@@ -20,11 +20,8 @@ dev: ## the demo with a web server that reloads changed code and shows errors in
 	@scripts/setup --dev
 	@WHETSTONE_DEBUG=true GRANIAN_RELOAD=true GRANIAN_RELOAD_IGNORE_DIRS=var exec $(PY) manage.py demo $(if $(AUTO),--auto)
 
-test: setup services ## every test: on PostgreSQL, then on SQLite with browser, vLLM and training (PYTEST_ARGS=...)
-	@status=0; \
-	WHETSTONE_TEST_DATABASE=postgres $(PY) -m pytest --migrations -m "not redis and not vllm and not training and not e2e" $(PYTEST_ARGS) || status=1; \
-	WHETSTONE_TEST_DATABASE=sqlite $(PY) -m pytest --migrations -m "" $(PYTEST_ARGS) || status=1; \
-	exit $$status
+test: setup services ## every test, on PostgreSQL and on SQLite with browser, vLLM and training (PYTEST_ARGS=...)
+	@scripts/test $(PYTEST_ARGS)
 
 check: setup ## lint, format, templates, types, layers, migrations, generated pages
 	@scripts/check
