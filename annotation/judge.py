@@ -74,7 +74,8 @@ def _submit(assignment_key: str, annotator: Annotator, said: Said) -> Judgement:
             return _again(assignment, said)
         seat = _seat_to_keep(turn)
         judgement = _insert_said(turn, said, slots)
-        prepared.submitted.run(assignment, current=judgement.pk, seat=seat)
+        times = {"opened_at": assignment.opened_at or turn.now, "finished_at": turn.now}
+        prepared.submitted.run(assignment, current=judgement.pk, seat=seat, **times)
         if prepared.draft.first(turn=assignment.pk) is not None:
             Draft.objects.filter(assignment=assignment).delete()
         _count(turn, +1)
@@ -313,7 +314,7 @@ def _count(turn: Turn, change: int) -> None:
     """Move the counters with a judgement, and the task between open and complete. The caller holds the locks."""
     task = turn.task
     if change > 0 and task.n_submitted + change >= task.seats and task.status == ComparisonTask.Status.OPEN:
-        prepared.task_complete.run(task)
+        prepared.task_complete.run(task, n_submitted=task.n_submitted + change)
     else:
         prepared.task_counted.run(task=task.pk, change=change)
         task.n_submitted += change

@@ -7,7 +7,7 @@ from datetime import date, datetime
 from typing import Any
 
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Sum
-from django.db.models.functions import Coalesce, Now
+from django.db.models.functions import Now
 
 from annotation.models import (
     Annotator,
@@ -198,15 +198,15 @@ submitted = Move(
     Assignment.Status.SUBMITTED,
     current=given("current"),
     seat=given("seat"),
-    opened_at=Coalesce("opened_at", Now()),
-    finished_at=Now(),
+    opened_at=given("opened_at", datetime),
+    finished_at=given("finished_at", datetime),
     leased_until=None,
 )
 draft = Query(lambda: Draft.objects.filter(assignment=given("turn")).values_list("pk"))
 task_counted = Update(
     lambda: ComparisonTask.objects.filter(pk=given("task")), n_submitted=F("n_submitted") + given("change")
 )
-task_complete = Move(ComparisonTask, ComparisonTask.Status.COMPLETE, n_submitted=F("n_submitted") + 1)
+task_complete = Move(ComparisonTask, ComparisonTask.Status.COMPLETE, n_submitted=given("n_submitted"))
 place_counted = Update(
     lambda: Place.objects.filter(pk=given("place")),
     n_submitted=F("n_submitted") + given("change"),

@@ -5,6 +5,8 @@ Active time is what a page saw: visible, and the person not idle. It is coarse, 
 """
 
 from collections.abc import Mapping
+from datetime import date
+from functools import cache
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -14,6 +16,7 @@ from django.utils import timezone
 
 from accounts import preferences
 from annotation.models import Annotator, Place, Workday
+from core.prepared import Update, given
 
 DAY_SECONDS = 24 * 3600.0
 
@@ -72,19 +75,27 @@ def _number(text: Any) -> float:
 
 
 def _add(place_id: int, day: Any, counts: dict[str, int], active: float, opened: float) -> bool:
+    update = _addition(tuple(sorted(counts.items())), bool(opened), bool(active))
+    return update.run(place=place_id, day=day, opened=opened, active=active) == 1
+
+
+@cache
+def _addition(counts: tuple[tuple[str, int], ...], is_opened: bool, is_active: bool) -> Update:
+    """The statement for these counts: compiled once, since each judgement adds to its day."""
     changes: dict[str, Any] = {
         name: F(name) + n if n > 0 else Case(When(**{f"{name}__gte": -n}, then=F(name) + n), default=Value(0))
-        for name, n in counts.items()
+        for name, n in counts
     }
-    if opened:
-        changes["open_seconds"] = Least(F("open_seconds") + opened, Value(DAY_SECONDS))
-    if active:
-        more = Least(F("active_seconds") + active, Value(DAY_SECONDS))
-        changes["active_seconds"] = Case(When(_switched_off(place_id), then=F("active_seconds")), default=more)
-    return Workday.objects.filter(place=place_id, day=day).update(**changes) == 1
+    if is_opened:
+        changes["open_seconds"] = Least(F("open_seconds") + given("opened", float), Value(DAY_SECONDS))
+    if is_active:
+        more = Least(F("active_seconds") + given("active", float), Value(DAY_SECONDS))
+        off = _switched_off(given("place"))
+        changes["active_seconds"] = Case(When(off, then=F("active_seconds")), default=more)
+    return Update(lambda: Workday.objects.filter(place=given("place"), day=given("day", date)), **changes)
 
 
-def _switched_off(place_id: int) -> Exists:
+def _switched_off(place_id: Any) -> Exists:
     return Exists(Place.objects.filter(pk=place_id, annotator__user__preferences__is_active_time_on=False))
 
 
