@@ -35,6 +35,11 @@ def desk_of(request: HttpRequest, project: Project, tab: str) -> Desk:
     )
 
 
+def n_waiting(project: Project) -> int:
+    """Open questions and flags: what the navigation shows beside the desk."""
+    return questions.inbox(project).count() + flag_handling.flags_of(project).count()
+
+
 def name_for(request: HttpRequest, annotator: Annotator) -> str:
     """How this reader is told of a person."""
     return shown_name(annotator, membership_in(request))

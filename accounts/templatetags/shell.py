@@ -1,5 +1,6 @@
 """What the frame around every page needs: the projects to switch between, the navigation, the colours."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,6 +56,14 @@ NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, str, tuple[Role, ...]], ...]]
     ),
 )
 
+Waiting = Callable[[Project], int]
+WAITING: dict[str, Waiting] = {}
+
+
+def count_waiting(below: str, counter: Waiting) -> None:
+    """Show beside the page at ``below`` how much waits there. For apps above this one, from ``AppConfig.ready``."""
+    WAITING[below] = counter
+
 
 @dataclass(frozen=True)
 class NavLink:
@@ -62,6 +71,7 @@ class NavLink:
     url: str
     icon: str
     is_current: bool
+    n_waiting: int = 0
 
 
 @dataclass(frozen=True)
@@ -97,7 +107,13 @@ def navigation(project: Project, membership: Membership, path: str) -> tuple[Nav
     groups = []
     for name, links in NAVIGATION:
         allowed = tuple(
-            NavLink(label, root + below, symbol, path == root if not below else path.startswith(root + below))
+            NavLink(
+                label,
+                root + below,
+                symbol,
+                is_current=path == root if not below else path.startswith(root + below),
+                n_waiting=WAITING[below](project) if below in WAITING else 0,
+            )
             for label, below, symbol, roles in links
             if allows(membership, *roles)
         )

@@ -232,6 +232,15 @@ def test_examples_of_a_sensitive_campaign_are_for_those_who_agreed():
     assert text in office.get(office.ana, "guidelines", office.campaign.key)
 
 
+def test_the_navigation_tells_leads_how_much_waits():
+    office = Office()
+    waiting = '1<span class="visually-hidden"> waiting'
+    assert waiting not in office.get(office.rosa, "campaigns")
+    office.ask()
+    assert waiting in office.get(office.rosa, "campaigns")
+    assert waiting not in office.get(office.ana, "next")
+
+
 def test_an_empty_question_is_sent_back():
     office = Office()
     turn = office.take()
