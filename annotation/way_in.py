@@ -68,6 +68,7 @@ class PracticePage(TaskPage):
     is_right: bool | None = None
     accepted: str = ""
     reason: str = ""
+    is_last: bool = False  # of its round: the overview comes next, and says what does
 
     @property
     def is_qualification(self) -> bool:
@@ -271,6 +272,7 @@ def practice_page(
         is_right=row.is_right if is_answered else None,
         accepted=" or ".join(accepted_words(each, letters) for each in item.expected) if is_answered else "",
         reason=item.reason if is_answered else "",
+        is_last=siblings[-1] == row.pk,
         **more,
     )
 

@@ -459,7 +459,12 @@ def is_in_use(deployment: Deployment) -> bool:
 def retire_deployment(deployment: Deployment, *, by: User | None = None) -> None:
     """Take an alias out of service. The policy's own cannot be: something must answer, so deploy another instead."""
     require(deployment.alias != POLICY, "The policy is always live; deploy another version in its place.")
-    _to_stage(deployment, Stage.DRAINING, only_from=Stage.LIVE, by=by, note="Retired by hand")
+    try:
+        _to_stage(deployment, Stage.DRAINING, only_from=Stage.LIVE, by=by, note="Retired by hand")
+    except Lost:
+        raise Conflict(
+            "Only a live deployment can be taken out of service.", how="Reload the page to see where it stands."
+        ) from None
     record("deployment.retire", user=by, project=deployment.project, subject=deployment)
 
 
