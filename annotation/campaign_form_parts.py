@@ -159,7 +159,8 @@ class AskedForm(forms.Form):
 
     question = forms.CharField(max_length=MAX_QUESTION, initial="Which answer is better?")
     scale = forms.TypedChoiceField(
-        choices=SCALE, coerce=int, initial=0, required=False, empty_value=0, label="Ask how much better",
+        choices=SCALE, coerce=int, initial=0, required=False, empty_value=0,  # type: ignore[arg-type]  # coerced like the rest
+        label="Ask how much better",
         help_text="One key then says which one and how much. For comparing two answers.",
     )  # fmt: skip
     allow_tie = forms.BooleanField(

@@ -130,7 +130,8 @@ def _do(request: HttpRequest, found: Campaign) -> str:
         if to is None:
             raise DomainError("Choose who gets them.")
         done = hand_over(found, people, to, by=by)
-        return f"{done.n_given:,} handed over; {done.n_free:,} free for everybody."
+        why = f" {' '.join(done.why_not)}" if done.why_not else ""
+        return f"{done.n_given:,} handed over; {done.n_free:,} free for everybody.{why}"
     chosen = FilterForm(given).tasks(found)
     if not given.get("all"):
         chosen = ComparisonTask.objects.filter(campaign=found, key__in=given.getlist("task"))

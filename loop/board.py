@@ -210,7 +210,7 @@ def _generate(round_: Round, before: Card | None, _: Membership) -> Card:
     step, plan = last_step(round_, Stage.GENERATE), plan_of(round_)
     if step and step.job:
         job, comparison = step.job, comparison_job(round_)
-        links = (("Answers", _url("generation:job", round_, job.key)),)
+        links: tuple[tuple[str, str], ...] = (("Answers", _url("generation:job", round_, job.key)),)
         done = f"{job.step:,} answers written" + (f", {job.n_failed:,} could not be." if job.n_failed else ".")
         if comparison is not None:
             links += (("Answers of the version before", _url("generation:job", round_, comparison.key)),)
