@@ -320,7 +320,7 @@ def wrong(figures: dict[str, Any]) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--parts", nargs="+", choices=PARTS, help="all, the reference only with Label Studio")
     parser.add_argument("--label-studio", default="", help="the Python that Label Studio 1.23 is installed beside")
     parser.add_argument("--databases", nargs="+", choices=list(PEOPLE), default=list(PEOPLE))
     parser.add_argument("--most-tasks", type=int, default=1_000_000)
@@ -331,6 +331,7 @@ def main() -> None:
     parser.add_argument("--visits", type=int, default=5, help="of the page, each by a fresh browser profile")
     parser.add_argument("--name", default="annotation", help="of the results file")
     given = parser.parse_args()
+    given.parts = given.parts or [part for part in PARTS if part != "reference" or given.label_studio]
     if "reference" in given.parts and not given.label_studio:
         parser.error("--label-studio is missing: python -m venv ls && ls/bin/pip install 'label-studio==1.23.*' uwsgi")
     path = report.RESULTS / f"{given.name}.json"

@@ -70,7 +70,28 @@ def pipeline(result: dict[str, Any]) -> str:
     return f"{markdown_table(headings, rows)}\n\n{origin(result)}"
 
 
-WRITERS: dict[str, Callable[[dict[str, Any]], str]] = {"loop": loop, "pipeline": pipeline}
+def annotation(result: dict[str, Any]) -> str:
+    found = result["figures"]["reference"]
+    headings = ["people", "cycles/s", "Label Studio", "times as many", "server CPU ms", "Label Studio", "times less"]
+    rows = []
+    for row in found["compared"]:
+        times, less = (
+            f"{row[name]['median']:.1f} ({row[name]['lowest']:.1f} to {row[name]['highest']:.1f})"
+            for name in ("times_the_cycles", "times_less_cpu")
+        )
+        cycles = [f"{row[f'{side}_cycles_per_second']:.1f}" for side in ("our", "their")]
+        cpu = [f"{row[f'{side}_server_cpu_ms']:.0f}" for side in ("our", "their")]
+        rows.append([str(row["people"]), *cycles, times, *cpu, less])
+    loads = [row["load"]["load_1"] for row in found["rows"]]
+    note = (
+        f"A cycle is a judgement and the next task; Label Studio {found['label_studio']} and Whetstone in turns on one PostgreSQL, "
+        f"{found['n_tasks']:,} tasks, {found['compared'][0]['times_the_cycles']['n']} turns of each. The load of the machine stood at "
+        f"{min(loads):.0f} to {max(loads):.0f}, so only the ratios say anything ([methods](docs/methods.md#what-a-judgement-costs))."
+    )
+    return f"{markdown_table(headings, rows)}\n\n{note} {origin({**result, **{k: found[k] for k in ('commit', 'measured_at')}})}"
+
+
+WRITERS: dict[str, Callable[[dict[str, Any]], str]] = {"loop": loop, "pipeline": pipeline, "annotation": annotation}
 
 
 def with_figures(text: str) -> str:
