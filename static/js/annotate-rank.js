@@ -129,7 +129,7 @@
       make("li", { class: "rank-place", "data-rank-place": at }, make("span", { class: "small muted" }, WORDS[at]), ...group.map((letter) => card(letter, at)))));
     if (!board.groups.length) order.append(make("li", { class: "rank-hint small muted" }, "Type, tap or drag the letters, the best first."));
     const buttons = rest().map((letter) =>
-      make("button", { type: "button", class: "rank-free", "data-rank-add": letter, "data-rank-card": letter, "data-key": letter.toLowerCase(), "aria-keyshortcuts": letter.toLowerCase() }, key(letter)));
+      make("button", { type: "button", class: "rank-free", "data-rank-add": letter, "data-rank-card": letter, "data-key": letter.toLowerCase(), "aria-keyshortcuts": letter.toLowerCase() }, letter));
     if (board.hasTies && buttons.length && board.groups.length) {
       buttons.push(make("button", { type: "button", class: "rank-free", "data-rank-tie": "", "data-key": "=", "aria-keyshortcuts": "=", "aria-pressed": String(board.isTie) }, key("="), " as good as"));
     }

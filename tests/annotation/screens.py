@@ -51,6 +51,7 @@ class Desk:
         self.open(page)
 
     def sign_in(self, page: "Page", user: User) -> None:
+        page.context.clear_cookies()
         page.goto(f"{self.root}/sign-in/")
         page.fill("[name=username]", user.username)
         page.fill("[name=password]", PASSWORD)
