@@ -478,8 +478,8 @@ def settle_turn(turn_id: int) -> bool:
             leased_until=from_now(lease_seconds(campaign)),
         )
         assignment.events.create(before="", after=Assignment.Status.OPEN)
-        before = conversation.turns.filter(number__lt=turn.number, chosen__isnull=False)
-        before = before.exclude(prompt=turn.prompt_id).order_by("-number").first()
+        earlier = conversation.turns.filter(number__lt=turn.number, chosen__isnull=False)
+        before = earlier.exclude(prompt=turn.prompt_id).order_by("-number").first()
         if before is not None:
             Candidate.objects.filter(arm__job=turn.job_id).update(continues=before.chosen_id)
         turn.task = task

@@ -150,7 +150,13 @@ def _rows(campaign: Campaign, me: Annotator) -> list[Row]:
     first = Turn.objects.filter(conversation__in=talks, number=1).select_related("prompt")
     begins = {turn.conversation_id: turn.prompt.last_turn for turn in first}
     return [
-        Row(talk.key, begins.get(talk.pk, "")[:BEGUN], talk.n_judged, talk.status, talk.created_at)
+        Row(
+            talk.key,
+            begins.get(talk.pk, "")[:BEGUN],
+            talk.n_judged,  # type: ignore[attr-defined]  # annotated by conversations_of
+            talk.status,
+            talk.created_at,
+        )
         for talk in talks
         if talk.status != Conversation.Status.ABANDONED or talk.pk in begins
     ]

@@ -112,8 +112,8 @@ def serving_arms(pattern: GenerationJob) -> list[tuple[JobArm, Deployment]]:
 def shortest_context(pattern: GenerationJob) -> int | None:
     """Tokens that fit into every arm's model; None where no server has said."""
     lengths = pattern.arms.filter(deployment__endpoint__max_model_length__isnull=False)
-    found = list(lengths.values_list("deployment__endpoint__max_model_length", flat=True))
-    return min(found, default=None)
+    found = lengths.values_list("deployment__endpoint__max_model_length", flat=True)
+    return min((length for length in found if length is not None), default=None)
 
 
 @transaction.atomic

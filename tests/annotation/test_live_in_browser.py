@@ -13,11 +13,13 @@ from annotation.models import Judgement, Turn
 from generation.sampling_run import run_generation
 from tests.annotation.builders import make_user
 from tests.annotation.live_world import WORDS, make_live
-from tests.annotation.screens import OVERFLOW, PASSWORD, READY_MS, assert_accessible
+from tests.annotation.screens import OVERFLOW, PASSWORD, assert_accessible
 from tests.generation.stub_vllm import StubVllm
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
+
+READY = "html:not([data-sending]) [data-stage][data-ready]"  # keys count: one that came too early is passed over
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 
@@ -57,7 +59,7 @@ class Desk:
         self.threads[-1].start()
 
     def begin(self) -> None:
-        self.page.wait_for_timeout(READY_MS)
+        self.page.wait_for_selector(READY)
         self.page.keyboard.press("Enter")
 
     def write(self, text: str) -> None:
@@ -67,7 +69,7 @@ class Desk:
 
     def judge(self, key: str) -> None:
         self.page.wait_for_selector("article.answer")
-        self.page.wait_for_timeout(READY_MS)
+        self.page.wait_for_selector(READY)
         self.page.keyboard.press(key)
 
 
@@ -115,7 +117,7 @@ def test_what_is_typed_survives_a_reload_and_a_lost_network(desk: Desk) -> None:
     assert page.input_value("#live-text") == "Half a thou"
     page.context.set_offline(True)
     page.keyboard.press("Control+Enter")
-    page.wait_for_timeout(READY_MS)
+    page.wait_for_selector(READY)
     assert page.input_value("#live-text") == "Half a thou"
     page.context.set_offline(False)
     page.focus("#live-text")
@@ -142,7 +144,7 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(desk: Desk) -> None:
     desk.work(Turn.objects.get())
     page.wait_for_selector("article.answer")
     assert page.evaluate(OVERFLOW) <= 0
-    page.wait_for_timeout(READY_MS)
+    page.wait_for_selector(READY)
     page.click("text=Tie")
     page.wait_for_selector("text=Which answer shall")
     assert page.evaluate(OVERFLOW) <= 0
@@ -172,7 +174,7 @@ def test_models_that_fail_are_tried_again_and_every_state_is_accessible(
     desk.judge("3")
     page.wait_for_selector("text=Which answer shall")
     assert_accessible(page, "a choice after a tie")
-    page.wait_for_timeout(READY_MS)
+    page.wait_for_selector(READY)
     page.keyboard.press("2")
     page.wait_for_selector("#live-text:focus")
     for theme in ("dark", "light"):

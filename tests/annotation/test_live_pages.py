@@ -315,14 +315,15 @@ def test_a_researcher_starts_a_live_campaign(client: Client, stub: StubVllm) -> 
     assert "always be the same" in refused.content.decode()
     made = client.post(url, fields)
     campaign = Campaign.objects.get()
-    assert made.url.endswith(f"/campaigns/{campaign.key}/")
+    url = made.headers["Location"]
+    assert url.endswith(f"/campaigns/{campaign.key}/")
     assert (campaign.is_live, campaign.stage, campaign.n_tasks, campaign.allow_both_bad) == (True, "open", 10, False)
     protocol = Protocol.parse(campaign.protocol)
     assert (campaign.strength_levels, campaign.cap_per_day, protocol.write_in) == (4, 50, "optional")
     assert [(each.name, each.levels) for each in protocol.criteria] == [("harmless", 5)]
     assert campaign.jobs.get().selection == {"system": "Be brief."}
     assert [arm.sampling["temperature"] for arm in campaign.jobs.get().arms.order_by("number")] == [0.5, 1.0]
-    assert client.get(made.url).status_code == 200
+    assert client.get(url).status_code == 200
 
 
 @pytest.mark.parametrize("name", ["hh-helpful", "hh-red-team", "llama-2"])

@@ -41,7 +41,7 @@ def test_three_turns_of_two_answers(ana: Writer) -> None:
         continuing(turn).text for turn in turns[:2]
     ]
     tokens = [
-        Candidate.objects.filter(arm__job=turn.job).values_list("n_prompt_tokens", flat=True)[0] for turn in turns
+        Candidate.objects.filter(arm__job=turn.job).values_list("n_prompt_tokens", flat=True)[0] or 0 for turn in turns
     ]
     assert tokens == sorted(tokens)
     assert tokens[0] < tokens[2]  # the model has read what was said before

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -106,7 +107,7 @@ def replaces_of_live(project: Any) -> list[str]:
 def test_of_sixteen_go_lives_at_once_exactly_one_is_live(base: ModelVersion) -> None:
     ready = [checked(make_adapter(base, f"round-{n}"), f"round-{n}") for n in range(N_AT_ONCE)]
     race = AtOnce(base.project_id)
-    race.run([lambda one=one: deploy.conclude(one[0], one[1], None) for one in ready])  # type: ignore[misc]
+    race.run([partial(deploy.conclude, *one, None) for one in ready])
     assert race.problems == []
     assert race.seen == {1}
     stages = list(Deployment.objects.order_by("pk").values_list("stage", flat=True))
@@ -121,8 +122,8 @@ def test_go_lives_and_rollbacks_at_once_leave_exactly_one_live(base: ModelVersio
         request_deployment(version=make_adapter(base), endpoint=live_deployment(base.project).endpoint).pk
     )
     ready = [checked(make_adapter(base, f"new-{n}"), f"new-{n}") for n in range(N_AT_ONCE // 2)]
-    calls = [lambda one=one: deploy.conclude(one[0], one[1], None) for one in ready]  # type: ignore[misc]
-    calls += [lambda: roll_back(project=base.project) for _ in range(N_AT_ONCE // 2)]
+    calls: list[Callable[[], Any]] = [partial(deploy.conclude, *one, None) for one in ready]
+    calls += [partial(roll_back, project=base.project)] * (N_AT_ONCE // 2)
     race = AtOnce(base.project_id)
     race.run(calls)
     # A rollback may find nothing before what is live, or its way back on the way already; a flip may be overtaken.
@@ -139,7 +140,7 @@ def test_sixteen_rollbacks_at_once_keep_one_live(base: ModelVersion) -> None:
         adapter = make_adapter(base, f"round-{n}")
         run_deployment_job(request_deployment(version=adapter, endpoint=live_deployment(project).endpoint).pk)
     race = AtOnce(project.pk)
-    race.run([lambda: roll_back(project=project) for _ in range(N_AT_ONCE)])
+    race.run([partial(roll_back, project=project)] * N_AT_ONCE)
     assert [problem for problem in race.problems if not isinstance(problem, DomainError)] == []
     assert race.seen == {1}
     assert Deployment.objects.filter(stage="live").count() == 1
