@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 for name in [name for name in os.environ if name.startswith("WHETSTONE_")]:
-    if name not in {"WHETSTONE_TEST_DATABASE", "WHETSTONE_REQUIRE_ALL"}:
+    if name != "WHETSTONE_REQUIRE_ALL" and not name.startswith("WHETSTONE_TEST_"):
         del os.environ[name]
 
 TEST_HOME = Path(tempfile.mkdtemp(prefix="whetstone-tests-"))

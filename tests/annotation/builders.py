@@ -1,14 +1,17 @@
 """Builders for annotation tests: a project with answers, a campaign with tasks, people. Each call makes what it names."""
 
+import random
 from collections.abc import Sequence
 from itertools import count
 from typing import Any
+
+from django.db import connection
 
 from accounts.models import Membership, Project, Role, User
 from annotation.building import build_tasks
 from annotation.campaigns import start_campaign
 from annotation.judge import submit_judgement
-from annotation.models import Annotator, Assignment, Campaign, Judgement
+from annotation.models import Annotator, Assignment, Campaign, ComparisonTask, Judgement, TaskCandidate
 from annotation.people import annotator_for
 from annotation.protocol import Said
 from core.ids import content_sha256, group_sha256, sha256_hex, split_for
@@ -127,3 +130,32 @@ def judge(turn: Assignment, ranks: Sequence[int] = (1, 2), *, verdict: str = "ra
     """``turn``'s person submits this; ranks in the order shown."""
     said = said_as_shown(turn, ranks, verdict=verdict, **more)
     return submit_judgement(assignment_key=turn.key, annotator=turn.annotator, said=said)
+
+
+def grown_campaign(n_tasks: int, overlap: int = 5) -> Campaign:
+    """A campaign with as many tasks again of the same two answers: their texts play no part in the search."""
+    campaign = make_campaign(n_tasks=1, overlap=overlap)
+    task = campaign.tasks.get()
+    dice = random.Random(1)
+    tasks = ComparisonTask.objects.bulk_create(
+        [
+            ComparisonTask(
+                campaign=campaign,
+                prompt_id=task.prompt_id,
+                candidates_sha256=f"{number:064x}",
+                seats=overlap,
+                position=dice.randrange(2**31),
+            )
+            for number in range(n_tasks - 1)
+        ],
+        batch_size=2000,
+    )
+    slots = list(task.slots.values_list("slot", "candidate_id"))
+    TaskCandidate.objects.bulk_create(
+        [TaskCandidate(task=each, slot=slot, candidate_id=pk) for each in tasks for slot, pk in slots], batch_size=4000
+    )
+    Campaign.objects.filter(pk=campaign.pk).update(n_tasks=n_tasks)
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE annotation_comparisontask")
+    return campaign
