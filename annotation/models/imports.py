@@ -28,7 +28,10 @@ class VoteImport(JobFields):
 
     job_task: ClassVar = "annotation.tasks.run_vote_import"
 
-    NEXT: ClassVar = {**JobFields.NEXT, ImportStatus.DRAFT.value: {JobStatus.QUEUED, JobStatus.CANCELLED}}
+    NEXT: ClassVar[dict[str, set[JobStatus]]] = {  # type: ignore[assignment]  # one state more than a job
+        **{str(state): targets for state, targets in JobFields.NEXT.items()},
+        ImportStatus.DRAFT.value: {JobStatus.QUEUED, JobStatus.CANCELLED},
+    }
 
     key = models.CharField(max_length=12, unique=True, default=new_key, editable=False)
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="vote_imports")

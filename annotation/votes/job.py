@@ -257,6 +257,11 @@ def run_import(import_id: int, *, progress: Progress | None = None) -> None:
         if stop.is_ours:
             worker.undo()
             cancelled(job, token, message="Cancelled: nothing was imported.")
+    except KeyboardInterrupt:  # of a person at a shell
+        request_cancel(job)
+        worker.undo()
+        cancelled(job, token, message="Stopped: nothing was imported.")
+        raise
     except (DomainError, UnreadableFile) as problem:
         worker.undo()
         how = f" {problem.how}" if problem.how else ""

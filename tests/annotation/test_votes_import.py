@@ -380,6 +380,22 @@ def test_cancelling_takes_everything_back(
     assert live_judgements().filter(assignment__task__campaign=job.campaign).count() == 60
 
 
+def test_ctrl_c_at_a_shell_takes_everything_back(
+    project: Project, small_chunks: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "v.jsonl"
+    path.write_bytes(jsonl(*mixed(9)).read())
+
+    def stops(job: VoteImport) -> None:
+        if job.message.startswith("Storing: 6"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        import_now(project=project, path=path, name="votes", progress=stops)
+    assert (VoteImport.objects.get().status, rows_there()) == (JobStatus.CANCELLED, {})
+    assert import_now(project=project, path=path, name="votes").counts["votes"] == 18
+
+
 def test_a_draft_waits_for_a_person_and_can_be_given_up(project: Project, ravi: User) -> None:
     job = start_import(project=project, upload=jsonl(row(1)), name="votes", is_draft=True, by=ravi)
     run_import(job.pk)
