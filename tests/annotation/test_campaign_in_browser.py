@@ -9,10 +9,12 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import Role
+from annotation.assign import next_assignment
 from annotation.campaign_templates import TEMPLATES
 from annotation.models import Campaign, Judgement
 from annotation.protocol import Protocol
-from tests.annotation.builders import make_job, make_model, make_project, make_user
+from tests.annotation.builders import make_annotator, make_campaign, make_job, make_model, make_project, make_user
+from tests.annotation.screens import assert_accessible
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -97,3 +99,17 @@ def test_figures_and_preview_follow_the_form_and_criteria_come_and_go_in_place(w
     criterion = Protocol.parse(Campaign.objects.get().protocol).criteria[0]
     assert (criterion.label, criterion.kind, criterion.levels) == ("Harmless", "rate", 5)
     assert not Judgement.objects.exists()
+
+
+def test_the_pages_of_a_campaign_are_accessible(walk):
+    page = walk.page
+    job = walk.project.generation_jobs.get()
+    campaign = make_campaign(walk.project, job=job, protocol={"reasons": ["Tone"]})
+    ana = make_annotator(walk.project)
+    next_assignment(ana, campaign)
+    names = [("new-campaign", ()), ("change", (campaign.key,)), ("campaign", (campaign.key,)), ("tasks", (campaign.key,)),
+             ("try-campaign", (campaign.key, 1))]  # fmt: skip
+    for name, args in names:
+        page.goto(walk.address + reverse(f"annotation:{name}", args=[walk.project.slug, *args]))
+        page.evaluate("() => document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+        assert_accessible(page, name)
