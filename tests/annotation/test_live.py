@@ -48,7 +48,6 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sampling_run, "FLUSH_SECONDS", 0.02)
     monkeypatch.setattr(sampling_run, "BEAT_SECONDS", 0.05)
     monkeypatch.setattr(sampling_run, "SHORTEST_PROBE_SECONDS", 0.02)
-    monkeypatch.setattr(sampling_run, "LIVE_OUTAGE_SECONDS", 0.3)
 
 
 @pytest.fixture
@@ -303,7 +302,8 @@ def test_one_answer_that_fails_is_no_turn_and_only_that_one_is_asked_again(ana: 
     assert {candidate.arm_id for candidate in candidates(turn)} == {hot.pk, turn.job.arms.get(number=0).pk}
 
 
-def test_a_server_that_is_away_ends_the_waiting_with_a_sentence() -> None:
+def test_a_server_that_is_away_ends_the_waiting_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling_run, "LIVE_OUTAGE_SECONDS", 0.3)
     with StubVllm() as stub:
         ana = Writer(make_live(stub))
     ana.write()
