@@ -16,6 +16,8 @@
   function show(html, url) {
     ahead = null;
     clearTimeout(aheadTimer);
+    // For a moment old and new stand side by side, and of panels with one name only one may be open.
+    for (const panel of stage().querySelectorAll("details[name]")) panel.removeAttribute("name");
     htmx.swap("#stage", html, { swapStyle: "innerHTML", swapDelay: 0, settleDelay: 0 }, { eventInfo: { target: stage(), elt: stage() } });
     if (url) history.replaceState(history.state, "", url);
     scrollTo({ top: 0, behavior: "instant" });
@@ -107,6 +109,7 @@
     try {
       const response = await post(url, body);
       await arrived(url, response, { shownUrl });
+      if (!isWhole) document.dispatchEvent(new CustomEvent("annotate:ranked")); // what was begun is a draft, too
     } catch {
       if (isWhole) keep([...kept().filter((each) => each.url !== url), { url, body: body.toString(), at: Date.now() }]);
       delete form.dataset.sending;
