@@ -5,6 +5,7 @@
   const READY_MS = 200; // after a new task appears, a key that was still on its way must not judge it unseen
   let shownAt = -Infinity;
   let marked = null;
+  let from = null; // where the focus was when a key opened a panel
 
   const stage = () => document.querySelector("[data-stage]");
   const isTyping = (target) => target.matches?.("textarea, select, [contenteditable], input:not([type=radio], [type=checkbox])");
@@ -72,6 +73,7 @@
       control.dispatchEvent(new Event("change", { bubbles: true }));
       return;
     }
+    if (control.matches("summary")) from = document.activeElement;
     control.click();
     if (control.matches("summary")) control.parentElement.querySelector("textarea, .aside-panel button, .aside-panel input")?.focus();
   }
@@ -80,7 +82,11 @@
     const open = stage()?.querySelector("details.aside[open]");
     if (open) {
       open.open = false;
-      open.querySelector("summary").focus();
+      // Opened by its key, it gives the focus back to where it was: Enter sends, and does not open it again.
+      if (from?.isConnected && from !== document.body) from.focus();
+      else if (from) document.activeElement.blur();
+      else open.querySelector("summary").focus();
+      from = null;
       return;
     }
     if (isTyping(document.activeElement)) document.activeElement.blur();
