@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from django.db import IntegrityError, OperationalError, connection, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
@@ -210,7 +210,7 @@ def _take(
     """
     task.campaign = campaign
     now: datetime = place.now  # type: ignore[attr-defined]
-    lease = {"leased_until": lease_from(now, campaign), "opened_at": now if opens else None}
+    lease: dict[str, Any] = {"leased_until": lease_from(now, campaign), "opened_at": now if opens else None}
     seat = lowest_free_seat(task)
     turn = prepared.never_seen(task.pk, annotator.pk).first() if may_be_known else None
     if turn is not None:

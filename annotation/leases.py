@@ -6,6 +6,7 @@ How a lease is first given, and given up by its holder, is in ``annotation.assig
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
@@ -219,7 +220,7 @@ def _hand(task_id: int, to: Annotator, campaign: Campaign, *, n_before: int) -> 
     assert task is not None
     # They work through them one by one, so the later ones wait longer.
     wait = timedelta(seconds=min(lease_seconds(campaign) * (n_before + 1), MAX_QUEUE_SECONDS))
-    lease = {"leased_until": now + wait, "opened_at": None}
+    lease: dict[str, Any] = {"leased_until": now + wait, "opened_at": None}
     try:
         with transaction.atomic():
             seat = lowest_free_seat(task)
