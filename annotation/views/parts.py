@@ -204,6 +204,8 @@ def start_page(
     if refusal is not None and refusal.code in SETTLED_HERE:
         refusal = None  # the page asks for it
     has_work = refusal is None if me else is_open and campaign.tasks.filter(is_free=True).exists()
+    if campaign.is_live:  # what is asked here comes before the conversation's own page: see views.start
+        has_work = is_open
     return StartPage(
         project=project,
         campaign=campaign,

@@ -88,6 +88,7 @@ def test_the_way_through_one_turn_without_javascript(ana: Desk) -> None:
     first = ana.client.get(ana.root, follow=True)
     assert first.redirect_chain[-1][0] == ana.start
     assert "Write about cooking." in ana.text(first)
+    assert "I have read the guidelines" in ana.text(first)
     start = ana.client.post(ana.start, {"confirms": "1"}, follow=True)
     assert "Start a conversation" in ana.text(start)
     assert "Write about cooking." in ana.text(start)
