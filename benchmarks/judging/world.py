@@ -181,7 +181,7 @@ def analyse() -> None:
     from django.db import connection
 
     with connection.cursor() as cursor:
-        cursor.execute("ANALYZE" if connection.vendor == "sqlite" else "VACUUM ANALYZE")
+        cursor.execute("ANALYZE" if connection.in_atomic_block or connection.vendor == "sqlite" else "VACUUM ANALYZE")
 
 
 def add_work(campaign_key: str, number: int, n_done: int) -> dict[str, Any]:
@@ -208,7 +208,7 @@ def add_work(campaign_key: str, number: int, n_done: int) -> dict[str, Any]:
     n_more = n_done - mine.count()
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("CREATE TEMPORARY TABLE chosen (n integer PRIMARY KEY, task_id bigint)")
-        sql, parameters = rows.values_list("pk")[:n_more].query.sql_with_params()
+        sql, parameters = rows.values_list("id")[:n_more].query.sql_with_params()
         cursor.execute(f"INSERT INTO chosen SELECT row_number() OVER (), it.id FROM ({sql}) AS it", parameters)
         task_of = "(SELECT task_id FROM chosen WHERE chosen.n = numbers.n)"
         seat_of = f"(SELECT n_taken FROM {ComparisonTask._meta.db_table} t WHERE t.id = {task_of})"
