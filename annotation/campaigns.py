@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from accounts.audit import record
 from accounts.models import Project, User
+from annotation import prepared
 from annotation.campaign_options import FIXED, MAX_OVERLAP, MEANING, checked, read_pairing
 from annotation.guidelines import first_version, publish
 from annotation.models import Campaign, ComparisonTask, Judgement, VoteImport
@@ -224,7 +225,9 @@ class Progress:
 
 def progress_of(campaign: Campaign) -> Progress:
     """Cheap enough for every page: it reads one row per person, never the tasks."""
-    return Progress(n_done=n_submitted(campaign), n_wanted=n_wanted_in([campaign])[campaign.pk])
+    counted = [counts.get("wanted") for (counts,) in prepared.imported.all(campaign=campaign.pk)]
+    n_wanted = (counted[-1] if counted else 0) or campaign.n_tasks * campaign.overlap  # as ``n_wanted_in``
+    return Progress(n_done=n_submitted(campaign), n_wanted=n_wanted)
 
 
 def n_wanted_in(campaigns: Iterable[Campaign]) -> dict[int, int]:

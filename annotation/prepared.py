@@ -24,7 +24,9 @@ from annotation.models import (
     RankedCandidate,
     Score,
     TaskCandidate,
+    VoteImport,
 )
+from core.jobs import JobStatus
 from core.prepared import Insert, Query, Update, given
 from core.transitions import Move
 from generation.models import GenerationJob, ModelReveal
@@ -64,6 +66,10 @@ n_submitted = Query(
         .annotate(n=Sum("n_submitted"))
         .values_list("n")
     )
+)
+# What an import of votes has counted, of a campaign that came from one.
+imported = Query(
+    lambda: VoteImport.objects.filter(campaign=given("campaign"), status=JobStatus.SUCCEEDED).values_list("counts")
 )
 # As ``announcements.unread`` for one campaign.
 _read = AnnouncementRead.objects.filter(announcement=OuterRef("pk"), annotator=given("annotator"))
