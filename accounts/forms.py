@@ -207,7 +207,8 @@ class TermsForm(forms.Form):
         cleaned = super().clean() or {}
         for name, read in (("groups", words), ("languages", lambda text: words(text.replace(" ", ",")))):
             try:
-                cleaned[name] = getattr(Terms.of(**{name: read(cleaned.get(name, ""))}), name)
+                terms: dict[str, Any] = {name: read(cleaned.get(name, ""))}
+                cleaned[name] = getattr(Terms.of(**terms), name)
             except DomainError as problem:
                 self.add_error(name, problem.sentence)
         return cleaned

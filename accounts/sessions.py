@@ -20,7 +20,7 @@ class SessionStore(DatabaseSessionStore):
     def _get_session_from_db(self) -> Session | None:
         found: Session | None = _session.first(key=self.session_key)
         if found is None:
-            self._session_key = None  # type: ignore[assignment]  # a cookie that names none gets a key of its own
+            self._session_key = None  # a cookie that names none gets a key of its own
         return found
 
 

@@ -74,7 +74,7 @@ def _submit(assignment_key: str, annotator: Annotator, said: Said) -> Judgement:
             return _again(assignment, said)
         seat = _seat_to_keep(turn)
         judgement = _insert_said(turn, said, slots)
-        times = {"opened_at": assignment.opened_at or turn.now, "finished_at": turn.now}
+        times: dict[str, Any] = {"opened_at": assignment.opened_at or turn.now, "finished_at": turn.now}
         prepared.submitted.run(assignment, current=judgement.pk, seat=seat, **times)
         if prepared.draft.first(turn=assignment.pk) is not None:
             Draft.objects.filter(assignment=assignment).delete()

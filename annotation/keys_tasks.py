@@ -90,7 +90,7 @@ def keys_items(campaign: Campaign) -> list[PracticeItem]:
         }
         item = standing.pop(position, None)
         if item is None or any(getattr(item, name) != value for name, value in columns.items()):
-            PracticeItem.objects.filter(pk=item.pk if item else None).update(is_active=False)
+            PracticeItem.objects.filter(pk__in=[item.pk] if item else []).update(is_active=False)
             item = PracticeItem.objects.create(
                 campaign=campaign, use=PracticeItem.Use.KEYS, position=position, **columns
             )

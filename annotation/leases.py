@@ -181,7 +181,8 @@ def release_leases(
         people = {turn.annotator_id: turn.annotator for turn in turns} | ({to.pk: to} if to is not None else {})
         places = {pk: locked_place(people[pk], campaign.pk) for pk in sorted(people)}
         released = [turn.task_id for turn in turns if _release(turn, note=note[:MAX_NOTE] or "taken back", by=by)]
-        n_handed, why_not = 0, []
+        n_handed = 0
+        why_not: list[str] = []
         if to is not None:
             if (refusal := stands_before(places[to.pk], campaign, to)) is not None:
                 raise Conflict(f"Nothing can be given to this person: {refusal.sentence}", how="Choose another one.")

@@ -177,7 +177,7 @@ seats_held = Query(
     lambda: Assignment.objects.filter(task=given("task"), status__in=HOLDING, seat__isnull=False).values_list("seat")
 )
 new_turn = Insert(Assignment)
-new_turn_event = Insert(Assignment.events.rel.related_model)  # type: ignore[attr-defined]
+new_turn_event = Insert(Assignment.events.rel.related_model)
 seat_taken = Update(
     lambda: ComparisonTask.objects.filter(pk=given("task"), status=ComparisonTask.Status.OPEN, n_taken__lt=F("seats")),
     n_taken=F("n_taken") + 1,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from statistics import quantiles
+from typing import Any
 
 from django.db import transaction
 from django.urls import reverse
@@ -123,7 +124,8 @@ class _Person:
     def _judge(self, page: Page) -> Page:
         if self.think_seconds:
             time.sleep(random.expovariate(1 / self.think_seconds))
-        page = self.client.submit(page, id="judge", **self.opinion.fields(page))
+        said: dict[str, Any] = self.opinion.fields(page)
+        page = self.client.submit(page, id="judge", **said)
         if page.status == 409:
             self.budget.give_back()
             self.n_lost += 1

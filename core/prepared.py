@@ -23,11 +23,14 @@ from typing import Any, Generic, TypeVar
 
 from django.db import connection, models
 from django.db.models import QuerySet, Value
-from django.db.models.query import get_related_populators  # type: ignore[attr-defined]
+from django.db.models import query as orm_query
 from django.db.models.sql.subqueries import UpdateQuery
 from django.utils import timezone
 
 M = TypeVar("M", bound=models.Model)
+
+# The stubs describe another version of it.
+_populators: Any = orm_query.get_related_populators
 
 # Only what a lookup needs to know of a value: how it is written for this database.
 _FIELDS: dict[type, models.Field[Any, Any]] = {
@@ -57,7 +60,7 @@ class _Given(Value):
         super().__init__(None, output_field=field)
         self.slot = _Slot(name, field)
 
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+    def as_sql(self, compiler: Any, connection: Any) -> Any:
         return "%s", [self.slot]
 
 
@@ -86,7 +89,12 @@ def _cursor() -> Any:
 
     connection.ensure_connection()
     with connection.wrap_database_errors:
-        return connection._prepare_cursor(ServerBindingCursor(connection.connection))  # type: ignore[attr-defined]
+        made: Any = ServerBindingCursor(connection.connection)  # type: ignore[call-arg]
+        return connection._prepare_cursor(made)  # type: ignore[attr-defined]
+
+
+def _column(field: Any) -> str:
+    return str(field.column)
 
 
 def _value_of(field: models.Field[Any, Any], values: dict[str, Any]) -> Any:
@@ -133,7 +141,7 @@ class Query(_Prepared, Generic[M]):
             return statement, lambda found: list(compiler.apply_converters(found, converters)) if converters else found
         first, last = klass["select_fields"][0], klass["select_fields"][-1] + 1
         names = [column[0].target.attname for column in compiler.select[first:last]]
-        populators = get_related_populators(klass, compiler.select, connection.alias)
+        populators = _populators(klass, compiler.select, connection.alias)
         model, annotations = klass["model"], dict(compiler.annotation_col_map or {})
 
         def instances(found: Any) -> list[Any]:
@@ -171,7 +179,7 @@ class Update(_Prepared):
 
     def _compile(self) -> _Statement:
         query = self.build().query.chain(UpdateQuery)
-        query.add_update_values(self.changes)
+        query.add_update_values(self.changes)  # type: ignore[attr-defined]
         query.annotations = {}
         sql, parameters = query.get_compiler(using=connection.alias).as_sql()
         return _Statement(sql, parameters)
@@ -199,12 +207,12 @@ class Insert(_Prepared):
         fields = [field for field in self.model._meta.concrete_fields if not field.primary_key and not field.generated]
         plain = [field for field in fields if field.name not in self.expressions]
         compiler = models.sql.InsertQuery(self.model).get_compiler(using=connection.alias)
-        columns, marks, parameters = [quote(field.column) for field in plain], ["%s"] * len(plain), []
+        columns, marks, parameters = [quote(_column(field)) for field in plain], ["%s"] * len(plain), []
         for name, expression in self.expressions.items():
             field = self.model._meta.get_field(name)
             resolved = expression.resolve_expression(compiler.query, allow_joins=False, for_save=True)
             sql, more = compiler.compile(resolved)
-            columns.append(quote(field.column))  # type: ignore[union-attr]
+            columns.append(quote(_column(field)))
             marks.append(sql)
             parameters += more
         head = f"INSERT INTO {quote(self.model._meta.db_table)} ({', '.join(columns)}) VALUES "
@@ -236,7 +244,7 @@ class Insert(_Prepared):
             parameters += rest.filled(values)
         if not n_rows:
             return []
-        key = connection.ops.quote_name(self.model._meta.pk.column)  # type: ignore[union-attr]
+        key = connection.ops.quote_name(_column(self.model._meta.pk))
         with _cursor() as cursor:
             cursor.execute(f"{head}{', '.join([marks] * n_rows)} RETURNING {key}", parameters)
             return [row[0] for row in cursor.fetchall()]

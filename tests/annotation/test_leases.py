@@ -66,7 +66,8 @@ def test_a_prefetched_task_that_expired_unseen_is_offered_again_and_one_that_was
     campaign = make_campaign(n_tasks=2)
     ana = make_annotator(campaign.project)
     first, ahead = next_assignment(ana, campaign), prefetch_assignment(ana, campaign)
-    let_lapse(first), let_lapse(ahead)
+    let_lapse(first)
+    let_lapse(ahead)
     assert expire_leases() == 2
     assert next_assignment(ana, campaign).pk == ahead.pk
     assert prefetch_assignment(ana, campaign) is None

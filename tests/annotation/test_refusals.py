@@ -85,7 +85,8 @@ def test_a_daily_cap_ends_at_midnight_and_an_undo_gives_room():
     assert prefetch_assignment(ana, campaign) is None
     judge(turns[1])
     reason = why_nothing(ana, campaign)
-    assert reason.code == "cap_today" and timedelta() < reason.until - timezone.now() <= timedelta(days=1)
+    assert reason.code == "cap_today"
+    assert reason.until and timedelta() < reason.until - timezone.now() <= timedelta(days=1)
     assert (reason.until.hour, reason.until.minute) == (0, 0)
     undo_judgement(assignment_key=turns[1].key, annotator=ana)
     assert next_assignment(ana, campaign).pk == turns[1].pk

@@ -111,6 +111,7 @@ def test_the_win_rate_counts_prompts_and_turns_round_where_the_worse_is_chosen()
     assert found is not None
     assert (found.new.slug, found.old.slug, found.n_judgements) == ("new", "old", n_judged)
     assert found.people.value == pytest.approx(found.wins / n_judged, abs=0.2) and found.wins > found.losses
+    assert found.people.value is not None
     assert found.people.low < found.people.value < found.people.high
     Campaign.objects.update(chosen_is_worse=True)
     campaign.refresh_from_db()

@@ -71,6 +71,7 @@ def test_an_insert_has_the_defaults_and_the_database_s_time():
     turn = Assignment.objects.get(pk=pk)
     assert (turn.status, turn.display_order, turn.seat, turn.task) == ("open", [1, 0], 0, task)
     assert len(turn.key) == 12 and turn.finished_at is None
+    assert turn.leased_until
     assert abs((turn.leased_until - turn.created_at) - timedelta(minutes=5)) < timedelta(seconds=1)
 
 
