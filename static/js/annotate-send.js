@@ -18,7 +18,7 @@
     clearTimeout(aheadTimer);
     // For a moment old and new stand side by side, and of panels with one name only one may be open.
     for (const panel of stage().querySelectorAll("details[name]")) panel.removeAttribute("name");
-    htmx.swap("#stage", html, { swapStyle: "innerHTML", swapDelay: 0, settleDelay: 0 }, { eventInfo: { target: stage(), elt: stage() } });
+    htmx.swap("#stage", html, { swapStyle: htmx.config.defaultSwapStyle, swapDelay: 0, settleDelay: 0 }, { eventInfo: { target: stage(), elt: stage() } });
     if (url) history.replaceState(history.state, "", url);
     scrollTo({ top: 0, behavior: "instant" });
   }
