@@ -91,7 +91,11 @@ class Rows:
     def insert(self, rows: Iterable[Sequence[Any]]) -> None:
         tail = self.tail
         if connection.vendor == "postgresql":
-            with connection.cursor() as cursor, cursor.copy(f"COPY {self.table} ({self.names}) FROM STDIN") as copy:
+            with (
+                connection.wrap_database_errors,
+                connection.cursor() as cursor,
+                cursor.copy(f"COPY {self.table} ({self.names}) FROM STDIN") as copy,
+            ):
                 write: Callable[[Sequence[Any]], None] = copy.write_row
                 for row in rows:
                     write((*row, *tail))
