@@ -268,7 +268,7 @@ def _annotate(round_: Round, before: Card | None, membership: Membership) -> Car
             actions=(Action("Generate again", Stage.GENERATE),),
         )
     may_judge = membership.has(Role.ANNOTATOR) and not _has_seen_all(campaign, membership)
-    actions = (Action("Judge answers", url=_url("annotation:next", round_)),) if may_judge else ()
+    actions = (Action("Judge answers", url=_url("annotation:start", round_, campaign.key)),) if may_judge else ()
     left = f"{n_wanted - n_done:,} judgement{'' if n_wanted - n_done == 1 else 's'} to go."
     seen_all = membership.has(Role.ANNOTATOR) and not may_judge
     waits = (

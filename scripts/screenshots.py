@@ -63,7 +63,7 @@ def main(link: str, out: Path) -> None:
         page.wait_for_timeout(500)
         page.screenshot(path=out / "board.png")
         page.locator("#next-step").get_by_role("link", name="Judge answers").click()
-        page.get_by_role("button", name=re.compile("Start judging|Go on judging")).or_(
+        page.get_by_role("button", name=re.compile("(start|go on)( judging)?$", re.IGNORECASE)).or_(
             page.get_by_role("link", name="Go on with it")
         ).first.click()
         page.locator("article.answer").first.wait_for()

@@ -85,7 +85,7 @@ class Walk:
 
     def judge(self) -> None:
         self.page.locator("#next-step").get_by_role("link", name="Judge answers").click(timeout=STEP_MS)
-        self.page.get_by_role("button", name=re.compile("Start judging|Go on judging")).click()
+        self.page.get_by_role("button", name=re.compile("(start|go on)( judging)?$", re.IGNORECASE)).click()
         for number in range(N_JUDGEMENTS):
             self.seen()
             assert self.page.locator("article.answer").count() == 2
@@ -96,6 +96,7 @@ class Walk:
                 self.seen()
             key = self.page.url
             self.page.keyboard.press("12"[number % 2])
+            self.page.keyboard.press("Enter")
             self.moved_on(key)
         self.page.get_by_text("Nothing left for you").wait_for()
 
@@ -114,6 +115,7 @@ class Walk:
         again = self.page.url
         self.seen()
         self.page.keyboard.press("2")
+        self.page.keyboard.press("Enter")
         self.moved_on(again)
         self.seen()
 

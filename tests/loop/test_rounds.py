@@ -148,7 +148,7 @@ def test_the_next_button_leads_an_annotating_researcher_to_the_answers():
     world = World()
     round_ = world.round()
     judging(world, round_)
-    assert board(world, round_).next.url.endswith("/annotate/")
+    assert "/annotate/campaign/" in board(world, round_).next.url
 
 
 def test_whoever_skipped_the_rest_alone_is_led_on_to_the_freeze():
