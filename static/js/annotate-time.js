@@ -15,7 +15,8 @@
     if (document.visibilityState === "visible" && performance.now() - lastSeen < IDLE_MS) active += 1;
   }, 1000);
 
-  document.addEventListener("annotate:shown", () => {
+  document.addEventListener("annotate:shown", (event) => {
+    if (event.detail.isSame) return;
     began = lastSeen = performance.now();
     active = 0;
   });

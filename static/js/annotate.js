@@ -1,9 +1,10 @@
 // The annotate screen by keyboard: a key presses the control that prints it (data-key). Numbers belong to the question that is
 // marked; once it is answered the next one is. Without this file every control still works.
-// Tells the other annotate-*.js by the event "annotate:shown" that a task stands on the stage.
+// Tells the other annotate-*.js by the event "annotate:shown" that a task stands on the stage (detail.isSame: the one before, again).
 (() => {
   const READY_MS = 200; // after a new task appears, a key that was still on its way must not judge it unseen
   let shownAt = -Infinity;
+  let shownTask = "";
   let marked = null;
   let from = null; // where the focus was when a key opened a panel
 
@@ -120,12 +121,21 @@
     button.click();
   }
 
-  function shown() {
+  // The old task goes: between the swap and its settling, too, no key may judge the new one unseen.
+  function hold() {
     shownAt = performance.now();
     stage().removeAttribute("data-ready");
-    setTimeout(() => stage()?.setAttribute("data-ready", ""), READY_MS);
+  }
+
+  function shown() {
+    const task = document.querySelector("[data-judge]")?.getAttribute("action") ?? "";
+    const isSame = task !== "" && task === shownTask; // what was missing is told, or a text was begun: it has been read
+    shownTask = task;
+    if (isSame) shownAt = -Infinity;
+    else hold();
+    setTimeout(() => task === shownTask && stage()?.setAttribute("data-ready", ""), isSame ? 0 : READY_MS);
     mark(null);
-    document.dispatchEvent(new CustomEvent("annotate:shown"));
+    document.dispatchEvent(new CustomEvent("annotate:shown", { detail: { isSame } }));
   }
 
   document.addEventListener("keydown", onKey);
@@ -152,6 +162,7 @@
   });
   document.addEventListener("annotate:restored", () => mark(null));
   document.addEventListener("DOMContentLoaded", () => stage() && shown());
+  document.addEventListener("htmx:beforeSwap", (event) => event.detail.target?.matches("[data-stage]") && hold());
   document.addEventListener("htmx:afterSettle", (event) => {
     if (event.detail.target?.matches("[data-stage]")) shown();
   });
