@@ -1,7 +1,7 @@
 """New against old: some tasks pit a model version against the one before, blind, on held-out prompts.
 
 They look like every other task. What people say to them measures, and is never trained on or tested with: see
-``training.snapshots``.
+``training.selecting``.
 """
 
 from collections import defaultdict

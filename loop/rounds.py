@@ -26,9 +26,9 @@ from generation.models import Candidate, Endpoint, GenerationJob, ModelVersion, 
 from generation.sampling import start_generation
 from loop.models import Round, RoundStep
 from training.evaluate import people_between, start_evaluation
+from training.freezing import start_freeze
 from training.models import Evaluation, Snapshot, TrainingRun
 from training.run_start import start_run
-from training.snapshots import start_freeze
 
 logger = logging.getLogger(__name__)
 

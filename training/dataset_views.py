@@ -19,13 +19,15 @@ from accounts.models import Project, Role
 from core.errors import DomainError
 from core.htmx import render_page, see_other
 from core.storage import MANIFEST, artifact_path, read_manifest
-from training import snapshots
+from training import freezing
 from training.downloads import download
 from training.formats.files import read_lineage, read_rows
 from training.formats.preference import SPLITS, Row
 from training.forms import DatasetForm
 from training.models import Snapshot, TrainingRun
-from training.snapshots import ARTIFACT_KIND, SnapshotPreview, directory_of, preview
+from training.previewing import SnapshotPreview, dropped_in_words, preview, warnings_of
+from training.selecting import freezable_campaigns
+from training.snapshots import ARTIFACT_KIND, check_snapshot, directory_of
 
 PAGE_SIZE = 25
 SHOWN_ROWS = 3
@@ -58,7 +60,7 @@ def datasets(request: HttpRequest, project: Project) -> HttpResponse:
     ctx = DatasetsPage(
         project=project,
         snapshots=found.get_page(request.GET.get("page")),
-        may_freeze=snapshots.freezable_campaigns(project).exists(),
+        may_freeze=freezable_campaigns(project).exists(),
     )
     return render_page(request, "training/datasets.html", "training/_datasets.html", ctx)
 
@@ -81,12 +83,12 @@ class NewDatasetPage:
 def new_dataset(request: HttpRequest, project: Project) -> HttpResponse:
     """The form with its preview: htmx asks for it by GET on every change, the Preview button by POST (no token in a URL)."""
     initial = {"name": _free_name(project), "aggregation": "majority"}
-    campaigns = list(snapshots.freezable_campaigns(project).values_list("key", flat=True))
+    campaigns = list(freezable_campaigns(project).values_list("key", flat=True))
     initial_all: dict[str, Any] = {**initial, "campaigns": campaigns, "with_simulated": project.is_demo}
     if request.method == "POST" and "preview" not in request.POST:
         form = DatasetForm(request.POST, project=project)
         if form.is_valid():
-            snapshot = snapshots.start_freeze(
+            snapshot = freezing.start_freeze(
                 project=project, name=form.cleaned_data["name"], by=person(request), **form.options(form.cleaned_data)
             )
             return see_other(request, reverse("training:snapshot", args=[project.slug, snapshot.key]))
@@ -188,8 +190,8 @@ def dataset(request: HttpRequest, project: Project, key: str) -> HttpResponse:
         project=project,
         snapshot=snapshot,
         campaigns=list(snapshot.campaigns.order_by("id")),
-        dropped=snapshots.dropped_in_words(snapshot.counts) if snapshot.is_ready else (),
-        warnings=snapshots.warnings_of(snapshot.counts) if snapshot.is_ready else (),
+        dropped=dropped_in_words(snapshot.counts) if snapshot.is_ready else (),
+        warnings=warnings_of(snapshot.counts) if snapshot.is_ready else (),
         rows=rows,
         files=files,
         runs=list(snapshot.runs.select_related("produced", "base").order_by("-id")),
@@ -266,7 +268,7 @@ def _back(request: HttpRequest, project: Project, snapshot: Snapshot) -> HttpRes
 @project_view(Role.RESEARCHER)
 def cancel(request: HttpRequest, project: Project, key: str) -> HttpResponse:
     snapshot = snapshot_or_404(project, key)
-    snapshots.cancel_freeze(snapshot, by=person(request))
+    freezing.cancel_freeze(snapshot, by=person(request))
     return _back(request, project, snapshot)
 
 
@@ -274,7 +276,7 @@ def cancel(request: HttpRequest, project: Project, key: str) -> HttpResponse:
 @project_view(Role.RESEARCHER)
 def again(request: HttpRequest, project: Project, key: str) -> HttpResponse:
     snapshot = snapshot_or_404(project, key)
-    snapshots.freeze_again(snapshot, by=person(request))
+    freezing.freeze_again(snapshot, by=person(request))
     return _back(request, project, snapshot)
 
 
@@ -283,6 +285,6 @@ def again(request: HttpRequest, project: Project, key: str) -> HttpResponse:
 def check(request: HttpRequest, project: Project, key: str) -> HttpResponse:
     """Build the rows again from what was recorded and compare the hashes."""
     snapshot = snapshot_or_404(project, key)
-    snapshots.check_snapshot(snapshot)
+    check_snapshot(snapshot)
     messages.success(request, "Checked: the files, the record and the hash agree.")
     return _back(request, project, snapshot)

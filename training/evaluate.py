@@ -44,7 +44,8 @@ from starter import judge as simulated
 from training.formats.files import read_rows
 from training.formats.preference import Counts, PairPolicy
 from training.models import Evaluation, Snapshot
-from training.snapshots import build, directory_of, recorded_members
+from training.rows import build, recorded_members
+from training.snapshots import directory_of
 from training.specs import Spec
 from training.supervise import environment_for
 

@@ -11,7 +11,7 @@ from generation.deploy import live_deployment
 from generation.models import ModelVersion
 from training.models import Evaluation
 from training.run_start import plan_run
-from training.snapshots import Selection, freezable_campaigns
+from training.selecting import Selection, freezable_campaigns
 from training.specs import EFFORTS, METHODS, Lora, Method, Spec
 
 SET = "set_"  # before the name of a setting, in the expert part of the run form

@@ -12,7 +12,7 @@ def supervise_run(run_id: int) -> None:
 
 @shared_task(name="training.tasks.run_freeze", ignore_result=True)
 def run_freeze(snapshot_id: int) -> None:
-    from training.snapshots import run_freeze as freeze
+    from training.freezing import run_freeze as freeze
 
     freeze(snapshot_id)
 

@@ -19,7 +19,7 @@ from tests.annotation.builders import (
     make_project,
     make_prompts,
 )
-from training.snapshots import preview
+from training.previewing import preview
 
 pytestmark = pytest.mark.django_db
 

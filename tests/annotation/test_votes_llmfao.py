@@ -18,7 +18,8 @@ from generation.models import Candidate, ModelVersion, Prompt
 from scripts.llmfao import lines_of
 from tests.annotation.builders import make_project, make_user
 from tests.annotation.votes import import_votes
-from training.snapshots import preview, read_judgements, read_selection
+from training.previewing import preview
+from training.selecting import read_judgements, read_selection
 
 pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 

@@ -17,8 +17,8 @@ from annotation.models import (
 from core.ids import content_sha256, group_sha256, new_key, sha256_hex
 from core.jobs import JobStatus
 from generation.models import Candidate, GenerationJob, JobArm, ModelVersion, Prompt, PromptSet
+from training.freezing import run_freeze, start_freeze
 from training.models import Snapshot
-from training.snapshots import run_freeze, start_freeze
 
 _numbers = count(1)
 RANKS = {"A": ("ranked", (1, 2)), "B": ("ranked", (2, 1)), "tie": ("tie", (1, 1)), "bad": ("all_bad", (1, 1))}

@@ -12,7 +12,8 @@ from generation.models import Candidate
 from tests.annotation.live_world import Writer, make_live
 from tests.generation.stub_vllm import StubVllm
 from tests.training.judged import freeze
-from training.snapshots import check_snapshot, directory_of, preview
+from training.previewing import preview
+from training.snapshots import check_snapshot, directory_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -25,19 +25,12 @@ from tests.training.judged import (
     make_task,
     take_back,
 )
-from training import snapshots
+from training import freezing, snapshots
 from training.formats.files import read_lineage, read_rows
+from training.freezing import freeze_again, run_freeze, seal, start_freeze
 from training.models import Snapshot, SnapshotJudgement
-from training.snapshots import (
-    check_snapshot,
-    directory_of,
-    freeze_again,
-    preview,
-    rebuilt_sha256,
-    run_freeze,
-    seal,
-    start_freeze,
-)
+from training.previewing import preview
+from training.snapshots import check_snapshot, directory_of, rebuilt_sha256
 
 pytestmark = pytest.mark.django_db
 
@@ -297,7 +290,7 @@ def test_a_freeze_that_gives_no_pair_fails_with_what_to_do_and_leaves_nothing():
     assert snapshot.status == JobStatus.FAILED
     assert "Let people judge more answers" in snapshot.error
     assert snapshot.artifact_sha256 == ""
-    assert not list((snapshots.home() / "freezing").iterdir())
+    assert not list((freezing.home() / "freezing").iterdir())
 
 
 def test_a_failed_freeze_tried_again_reads_the_judgements_anew():
@@ -327,7 +320,7 @@ def test_a_freeze_killed_after_its_seal_ends_with_the_membership_of_the_seal(mon
     project = make_project()
     campaign = make_judged(project, ["A", "B"])
     snapshot = start_freeze(project=project, name="x", campaigns=[campaign], by=None)
-    monkeypatch.setattr(snapshots, "write_parquet", lambda directory: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(freezing, "write_parquet", lambda directory: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         run_freeze(snapshot.pk)
     monkeypatch.undo()
@@ -350,13 +343,13 @@ def test_a_freeze_run_again_after_its_end_changes_nothing():
 def test_a_freeze_whose_lease_was_lost_writes_nothing(monkeypatch):
     project = make_project()
     snapshot = start_freeze(project=project, name="x", campaigns=[make_judged(project)], by=None)
-    real = snapshots.seal
+    real = freezing.seal
 
     def lose(one):
         real(one)
         Snapshot.objects.filter(pk=one.pk).update(lease_token="another worker's")
 
-    monkeypatch.setattr(snapshots, "seal", lose)
+    monkeypatch.setattr(freezing, "seal", lose)
     run_freeze(snapshot.pk)
     snapshot.refresh_from_db()
     assert (snapshot.status, snapshot.sha256) == (JobStatus.RUNNING, "")
@@ -368,8 +361,8 @@ def test_a_cancelled_freeze_stops():
     token = claim(snapshot)
     request_cancel(snapshot)
     seal(snapshot)
-    with pytest.raises(snapshots._Lost):
-        snapshots._write(snapshot, token)
+    with pytest.raises(freezing._Lost):
+        freezing._write(snapshot, token)
     assert snapshot.status == JobStatus.CANCELLED
 
 
@@ -377,13 +370,13 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(monkeypatch):
     project = make_project()
     snapshot = start_freeze(project=project, name="x", campaigns=[make_judged(project)], by=None)
     monkeypatch.setattr(
-        snapshots, "write_parquet", lambda directory: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+        freezing, "write_parquet", lambda directory: (_ for _ in ()).throw(OSError(28, "No space left on device"))
     )
     run_freeze(snapshot.pk)
     snapshot.refresh_from_db()
     assert snapshot.status == JobStatus.FAILED
     assert "No space left on device" in snapshot.error
-    assert not list((snapshots.home() / "freezing").iterdir())
+    assert not list((freezing.home() / "freezing").iterdir())
 
 
 # ---- at the same time ------------------------------------------------------------------------------------------------

@@ -1,0 +1,199 @@
+"""Freezing: which judgements are in is recorded in one consistent read; rows and files then follow from that record alone.
+
+Recipe and recorded membership give the same bytes on every database, so a freeze that is killed is simply done again.
+"""
+
+import logging
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from django.db import IntegrityError, InterfaceError, OperationalError, transaction
+from django.db.models.functions import Now
+
+from accounts.audit import record
+from accounts.models import Project, User
+from annotation.models import Campaign
+from core import jobs
+from core.errors import Conflict, DomainError, require
+from core.ids import new_key
+from core.storage import home, store_directory
+from training.formats.files import write_description, write_parquet, write_rows
+from training.formats.preference import Built, Counts
+from training.models import Snapshot, SnapshotJudgement
+from training.previewing import counts_json
+from training.rows import build, recorded_members
+from training.selecting import Selection, read_judgements, read_policy, read_selection
+from training.snapshots import ARTIFACT_KIND, policy_of
+
+LEASE_SECONDS = 300
+logger = logging.getLogger(__name__)
+
+
+def start_freeze(
+    *,
+    project: Project,
+    name: str,
+    campaigns: Sequence[Campaign],
+    selection: Mapping[str, Any] | None = None,
+    pair_policy: Mapping[str, Any] | None = None,
+    by: User | None,
+) -> Snapshot:
+    """Record a snapshot and queue its freeze.
+
+    selection    fields of ``Selection``: with_simulated, with_unblinded, with_ai
+    pair_policy  as ``PairPolicy``: aggregation
+    Raises DomainError where nothing could go in, Conflict for a name that is taken.
+    """
+    chosen, policy = read_selection(selection or {}), read_policy(pair_policy or {})
+    name = name.strip()[:100]
+    require(name, "Give the dataset a name.")
+    require(campaigns, "Choose at least one campaign whose judgements go in.")
+    require(all(c.project_id == project.pk for c in campaigns), "That campaign belongs to another project.")
+    reading = read_judgements(project, campaigns, chosen)
+    if not reading.members:
+        raise DomainError("There is no judgement to freeze.", how=_what_to_do(reading.left_out))
+    try:
+        with transaction.atomic():
+            snapshot = Snapshot.objects.create(
+                project=project,
+                name=name,
+                selection={**chosen.model_dump(), "campaigns": sorted(c.key for c in campaigns)},
+                pair_policy=policy.stored(),
+                unit="judgements",
+                created_by=by,
+            )
+            snapshot.campaigns.set(campaigns)
+            snapshot.events.create(before="", after=snapshot.status, by=by)
+            detail = {"name": name, "campaigns": snapshot.selection["campaigns"]}
+            record("dataset.freeze", user=by, project=project, subject=snapshot, detail=detail)
+            jobs.enqueue_on_commit(snapshot)
+    except IntegrityError:
+        raise Conflict(f"There is a dataset called “{name}” already.", how="Choose another name.") from None
+    return snapshot
+
+
+def _what_to_do(left_out: Mapping[str, int]) -> str:
+    """How the largest group of judgements that stayed out could come in."""
+    if left_out.get("simulated"):
+        return f"{left_out['simulated']} judgements are by simulated people: tick the box that lets them in."
+    if left_out.get("unblinded"):
+        return f"{left_out['unblinded']} judgements are not blind: tick the box that lets them in."
+    return "Let people judge some answers first."
+
+
+def run_freeze(snapshot_id: int) -> None:
+    """Do a freeze from wherever it was left. Safe to call at any time, by any number of workers."""
+    snapshot = Snapshot.objects.select_related("project").filter(pk=snapshot_id).first()
+    token = jobs.claim(snapshot, seconds=LEASE_SECONDS) if snapshot else None
+    if snapshot is None or token is None:
+        return
+    try:
+        seal(snapshot)
+        _write(snapshot, token)
+    except _Lost:
+        return
+    except DomainError as problem:
+        jobs.fail(snapshot, token, f"{problem.sentence} {problem.how}".strip())
+    except OSError as problem:
+        jobs.fail(
+            snapshot, token, f"The files could not be written: {problem.strerror}. Free some disk space and try again."
+        )
+    except (OperationalError, InterfaceError):
+        logger.exception("Snapshot %s goes back to the queue.", snapshot.key)
+        jobs.release(
+            snapshot, token, note="The database did not answer; the freeze goes on in a moment.", is_failure=True
+        )
+    except Exception as problem:
+        logger.exception("Snapshot %s could not be frozen.", snapshot.key)
+        sentence = f"The freeze stopped on something unexpected: {type(problem).__name__}. The log has the details."
+        jobs.fail(snapshot, token, sentence)
+
+
+class _Lost(Exception):
+    """Another worker has the job, or it was cancelled."""
+
+
+def seal(snapshot: Snapshot) -> None:
+    """Record the membership, once: who comes second finds it recorded."""
+    if snapshot.sealed_at is not None:
+        return
+    selection = Selection(**{name: snapshot.selection.get(name, False) for name in Selection.model_fields})
+    reading = read_judgements(snapshot.project, list(snapshot.campaigns.all()), selection)
+    with transaction.atomic():
+        locked = Snapshot.objects.select_for_update(of=("self",)).get(pk=snapshot.pk)
+        if locked.sealed_at is None:
+            SnapshotJudgement.objects.bulk_create(
+                (
+                    SnapshotJudgement(snapshot=locked, judgement_id=m.judgement_id, split=m.split)
+                    for m in reading.members
+                ),
+                batch_size=2000,
+            )
+            counts = {"left_out": dict(sorted(reading.left_out.items())), "people": len(reading.annotators)}
+            counts["imported"] = reading.n_imported
+            Snapshot.objects.filter(pk=snapshot.pk).update(
+                sealed_at=Now(), counts=counts, total_steps=len(reading.members)
+            )
+    snapshot.refresh_from_db()
+
+
+def _write(snapshot: Snapshot, token: str) -> None:
+    counts = Counts()
+    folder = home() / "freezing"
+    for stale in folder.glob(f"{snapshot.key}-*"):  # of a worker that was killed, or whose lease is lost
+        shutil.rmtree(stale, ignore_errors=True)
+    directory = folder / f"{snapshot.key}-{new_key()}"
+    directory.mkdir(parents=True)
+    try:
+        sha256 = write_rows(
+            directory, _beating(snapshot, token, build(recorded_members(snapshot), policy_of(snapshot), counts), counts)
+        )
+        left_out, n_people = snapshot.counts["left_out"], snapshot.counts["people"]
+        totals = counts_json(left_out, n_people, counts, snapshot.counts.get("imported", 0))
+        if not sum(counts.rows.values()):
+            raise DomainError(
+                "No judgement says that one answer is better than another, so there is no pair to freeze.",
+                how="Let people judge more answers, then freeze again.",
+            )
+        write_parquet(directory)
+        write_description(directory, recipe=_recipe(snapshot), counts=totals, sha256=sha256)
+        artifact_sha256 = store_directory(ARTIFACT_KIND, directory)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    totals = {**totals, "left_out": left_out}
+    n_rows = sum(counts.rows.values())
+    jobs.beat(snapshot, token, step=snapshot.total_steps, seconds=LEASE_SECONDS)
+    jobs.finish(
+        snapshot, token, message=f"{n_rows:,} rows", counts=totals, sha256=sha256, artifact_sha256=artifact_sha256
+    )
+
+
+def _beating(snapshot: Snapshot, token: str, rows: Iterator[Built], counts: Counts) -> Iterator[Built]:
+    for number, built in enumerate(rows):
+        if number % 1000 == 0:
+            beat = jobs.beat(snapshot, token, seconds=LEASE_SECONDS, step=sum(counts.judgements.values()))
+            if beat.cancel:
+                jobs.cancelled(snapshot, token, message="Cancelled")
+            if beat.cancel or not beat.alive:
+                raise _Lost
+        yield built
+
+
+def _recipe(snapshot: Snapshot) -> dict[str, Any]:
+    return {"selection": snapshot.selection, "pair_policy": snapshot.pair_policy}
+
+
+def freeze_again(snapshot: Snapshot, *, by: User) -> None:
+    """A person's "try again" of a freeze that came to nothing: the judgements are read anew."""
+    with transaction.atomic():
+        jobs.requeue(snapshot, by=by)
+        snapshot.members.all().delete()
+        Snapshot.objects.filter(pk=snapshot.pk).update(sealed_at=None, counts={})
+        record("dataset.retry", user=by, project=snapshot.project, subject=snapshot)
+
+
+def cancel_freeze(snapshot: Snapshot, *, by: User) -> None:
+    with transaction.atomic():
+        jobs.request_cancel(snapshot, by=by)
+        record("dataset.cancel", user=by, project=snapshot.project, subject=snapshot)
