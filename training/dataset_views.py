@@ -37,6 +37,7 @@ FILE_WORDS = {
     "train.parquet": "Training rows, Parquet",
     "test.parquet": "Held-out rows, Parquet",
     "lineage.jsonl": "Which judgements each row comes from",
+    "records.jsonl": "Every judged task with all votes: the full format",
     "dataset.json": "Recipe, columns and counts",
     "manifest.json": "Hashes of all files",
 }

@@ -22,6 +22,7 @@ from training.formats.files import write_description, write_parquet, write_rows
 from training.formats.preference import Built, Counts
 from training.models import Snapshot, SnapshotJudgement
 from training.previewing import counts_json
+from training.records import write_records
 from training.rows import build, recorded_members
 from training.selecting import Selection, read_judgements, read_policy, read_selection
 from training.snapshots import ARTIFACT_KIND, policy_of
@@ -157,6 +158,7 @@ def _write(snapshot: Snapshot, token: str) -> None:
                 how="Let people judge more answers, then freeze again.",
             )
         write_parquet(directory)
+        write_records(directory, snapshot, beat=lambda: _go_on(snapshot, token))
         write_description(directory, recipe=_recipe(snapshot), counts=totals, sha256=sha256)
         artifact_sha256 = store_directory(ARTIFACT_KIND, directory)
     finally:
@@ -172,12 +174,17 @@ def _write(snapshot: Snapshot, token: str) -> None:
 def _beating(snapshot: Snapshot, token: str, rows: Iterator[Built], counts: Counts) -> Iterator[Built]:
     for number, built in enumerate(rows):
         if number % 1000 == 0:
-            beat = jobs.beat(snapshot, token, seconds=LEASE_SECONDS, step=sum(counts.judgements.values()))
-            if beat.cancel:
-                jobs.cancelled(snapshot, token, message="Cancelled")
-            if beat.cancel or not beat.alive:
-                raise _Lost
+            _go_on(snapshot, token, step=sum(counts.judgements.values()))
         yield built
+
+
+def _go_on(snapshot: Snapshot, token: str, **progress: int) -> None:
+    """Raises _Lost where this worker is to stop."""
+    beat = jobs.beat(snapshot, token, seconds=LEASE_SECONDS, **progress)
+    if beat.cancel:
+        jobs.cancelled(snapshot, token, message="Cancelled")
+    if beat.cancel or not beat.alive:
+        raise _Lost
 
 
 def _recipe(snapshot: Snapshot) -> dict[str, Any]:

@@ -11,7 +11,10 @@ from training.models import Snapshot
 from training.rows import build, recorded_members
 
 ARTIFACT_KIND = "datasets"
-FILES = ("train.jsonl", "test.jsonl", "train.parquet", "test.parquet", "lineage.jsonl", "dataset.json", "manifest.json")
+FILES = (
+    "train.jsonl", "test.jsonl", "train.parquet", "test.parquet", "lineage.jsonl", "records.jsonl", "dataset.json",
+    "manifest.json",
+)  # fmt: skip
 
 
 def policy_of(snapshot: Snapshot) -> PairPolicy:
