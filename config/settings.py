@@ -102,7 +102,7 @@ def database(env: Env) -> dict[str, Any]:
     url = env.database_url.get_secret_value()
     if url.startswith("sqlite"):
         return sqlite_database(Path(dj_database_url.parse(url)["NAME"]))
-    found = dj_database_url.parse(url, conn_max_age=60, conn_health_checks=True)
+    found = dj_database_url.parse(url, engine="core.postgres", conn_max_age=60, conn_health_checks=True)
     # Only queries of core.prepared, which bind at the server, are prepared there, from their second use on.
     return {**found, "OPTIONS": {"prepare_threshold": 1, **found.get("OPTIONS", {})}}
 

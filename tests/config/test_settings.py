@@ -47,7 +47,7 @@ def test_the_task_that_beat_sends_is_there():
 def test_a_postgres_address_is_understood():
     env = load_env(database_url="postgresql://whet:pa%40ss@db.example:5433/stone")
     described = database(env)
-    assert described["ENGINE"] == "django.db.backends.postgresql"
+    assert described["ENGINE"] == "core.postgres"
     assert (described["HOST"], described["PORT"], described["NAME"]) == ("db.example", 5433, "stone")
     assert (described["USER"], described["PASSWORD"]) == ("whet", "pa@ss")
     assert described["CONN_HEALTH_CHECKS"]
