@@ -1,5 +1,7 @@
 """The connection to PostgreSQL: it notices a server that has said goodbye, and prepares a statement once."""
 
+from typing import Any
+
 import pytest
 from django.db import connection, connections
 
@@ -22,7 +24,7 @@ def test_a_quiet_connection_is_usable_without_a_question():
     assert not connection.is_usable()
 
 
-def test_a_connection_that_the_server_has_ended_is_made_anew_for_the_next_request(monkeypatch):
+def test_a_connection_that_the_server_has_ended_is_made_anew_for_the_next_request():
     project = make_project()
     named = Query(lambda: type(project).objects.filter(slug=given("slug", str)))
     assert named.first(slug=project.slug) == project
@@ -37,8 +39,8 @@ def test_a_connection_that_the_server_has_ended_is_made_anew_for_the_next_reques
     finally:
         other.close()
     assert not connection.is_usable()
-    monkeypatch.setattr(connection, "health_check_enabled", True)  # as at the start of a request
-    monkeypatch.setattr(connection, "health_check_done", False)
+    mine: Any = connections["default"]
+    mine.health_check_enabled, mine.health_check_done = True, False  # as at the start of a request
     assert named.first(slug=project.slug) == project
     assert connection.is_usable()
 
