@@ -238,9 +238,14 @@ CELERY_BEAT_SCHEDULE = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"request_id": {"()": "core.middleware.RequestIdFilter"}},
+    "filters": {
+        "request_id": {"()": "core.middleware.RequestIdFilter"},
+        "refusals": {"()": "core.middleware.RefusalFilter"},
+    },
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request_id"]}},
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request_id", "refusals"]}
+    },
     "root": {"handlers": ["console"], "level": WHETSTONE.log_level},
     "loggers": {"django.utils.autoreload": {"level": "WARNING"}, "httpx": {"level": "WARNING"}},
 }

@@ -27,6 +27,15 @@ class RequestIdFilter(logging.Filter):
         return True
 
 
+class RefusalFilter(logging.Filter):
+    """What was refused is a line in the log; only what broke (5xx) keeps its stack trace."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if getattr(record, "status_code", 500) < 500:
+            record.exc_info, record.exc_text = None, None
+        return True
+
+
 class RequestIdMiddleware:
     """Number the request. A number that comes from outside is ignored: it would end up in our log."""
 

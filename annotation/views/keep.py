@@ -1,5 +1,7 @@
 """What the page does by itself while a person works: keep a draft, renew the lease, fetch the next task, give it back."""
 
+from contextlib import suppress
+
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import reverse
 from django.utils import timezone
@@ -9,6 +11,7 @@ from accounts.access import project_view
 from accounts.models import Project, Role
 from annotation.drafts import save_draft
 from annotation.leases import prefetch_assignment, release_waiting, renew_lease
+from annotation.models import Campaign
 from annotation.views.access import turn_of
 from annotation.views.parts import task_page, task_response
 
@@ -56,5 +59,6 @@ def ahead(request: HttpRequest, project: Project, key: str) -> HttpResponse:
 def leave(request: HttpRequest, project: Project, key: str) -> HttpResponse:
     """The page is left: what was fetched ahead and never shown goes back."""
     me, turn = turn_of(request, project, key)
-    release_waiting(annotator=me, campaign=turn.task.campaign)
+    with suppress(Campaign.DoesNotExist):  # deleted meanwhile, and with it whatever was held in it
+        release_waiting(annotator=me, campaign=turn.task.campaign)
     return HttpResponse(status=204)

@@ -9,9 +9,10 @@ from accounts import preferences
 from annotation import guidelines, questions
 from annotation.assign import expire_leases, next_assignment
 from annotation.consent import agree
-from annotation.models import Assignment, Draft, Flag, Judgement, Place, Score
+from annotation.models import Assignment, Campaign, ComparisonTask, Draft, Flag, Judgement, Place, Score
 from annotation.pageclient import read_page
 from annotation.retire import retire_task
+from annotation.views.access import turn_of
 from core.jobs import from_now
 from tests.annotation.builders import make_annotator, make_campaign, make_job
 from tests.annotation.checks import violations
@@ -193,6 +194,21 @@ def test_the_next_task_is_fetched_ahead_once_shown_as_it_was_and_given_back_on_l
     assert stand.client.post(following + "leave/").status_code == 204
     assert Assignment.objects.filter(status="open").count() == 1
     assert violations(stand.campaign) == []
+
+
+def test_leaving_a_campaign_that_is_gone_meanwhile_is_no_error(monkeypatch):
+    stand = Stand()
+    url = stand.take()
+
+    def deleted_meanwhile(*args):
+        found = turn_of(*args)
+        ComparisonTask.objects.all().delete()
+        Campaign.objects.all().delete()
+        return found
+
+    monkeypatch.setattr("annotation.views.keep.turn_of", deleted_meanwhile)
+    assert stand.client.post(f"{url}leave/").status_code == 204
+    assert stand.client.post(f"{url}leave/").status_code == 404
 
 
 def test_without_another_task_nothing_is_fetched_ahead():

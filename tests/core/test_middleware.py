@@ -1,5 +1,6 @@
 """Errors with a sentence and a way on, as page, fragment and JSON; request numbers; what is said after a crash."""
 
+import io
 import json
 import logging
 from typing import Any
@@ -8,10 +9,11 @@ import pytest
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
+from django.utils.log import log_response
 from django_htmx.middleware import HtmxDetails
 
 from core.errors import Conflict, DomainError
-from core.middleware import DomainErrorMiddleware, RequestIdFilter, RequestIdMiddleware
+from core.middleware import DomainErrorMiddleware, RefusalFilter, RequestIdFilter, RequestIdMiddleware
 from core.problems import csrf_failure, forbidden, server_error
 
 
@@ -78,6 +80,22 @@ def test_each_request_has_a_number_of_its_own_and_takes_none_from_outside() -> N
     assert [answer.headers["X-Request-Id"] for answer in answers] == seen
     assert len(set(seen)) == 2
     assert all(number.isalnum() for number in seen)
+
+
+@pytest.mark.parametrize(("status", "has_trace"), [(403, False), (404, False), (500, True)])
+def test_a_refusal_is_a_line_in_the_log_and_a_crash_keeps_its_trace(status: int, has_trace: bool) -> None:
+    stream, written = io.StringIO(), logging.getLogger("test of the log")
+    handler = logging.StreamHandler(stream)
+    handler.addFilter(RefusalFilter())
+    written.addHandler(handler)
+    try:
+        log_response(
+            "Refused: %s", "/x/", response=HttpResponse(status=status), logger=written, exception=ValueError("y")
+        )
+    finally:
+        written.removeHandler(handler)
+    assert stream.getvalue().startswith("Refused: /x/\n")
+    assert ("ValueError" in stream.getvalue()) is has_trace
 
 
 @pytest.mark.django_db
