@@ -8,6 +8,7 @@ from annotation.models import Campaign, PracticeItem
 from annotation.onboarding import MAX_ITEMS, MAX_PROBATION, MAX_TRIES, onboarding_of
 from annotation.practice_items import MAX_BYTES, MAX_TEXT, accepted_text
 from annotation.protocol import LETTERS, MAX_ANSWERS
+from annotation.screen import STRENGTHS
 
 USES = [
     ("practice", "Practice: the reason is shown after the answer"),
@@ -59,6 +60,14 @@ def _area(rows: int, **attrs: str) -> forms.Textarea:
     return forms.Textarea(attrs={"rows": rows, **attrs})
 
 
+def _better(letter: str, levels: int) -> list[tuple[str, str]]:
+    """One answer as the better one: by whatever strength and, on a scale, by each of its steps."""
+    if levels < 2:
+        return [(letter.lower(), f"{letter} is better")]
+    steps = [(f"{letter.lower()}{n}", f"{letter} {word} better") for n, word in enumerate(STRENGTHS[levels], 1)]
+    return [(letter.lower(), f"{letter} is better, by any strength"), *steps]
+
+
 class ItemForm(forms.Form):
     """One item. Earlier turns of a conversation are kept as they are; what is written here is the last one."""
 
@@ -88,7 +97,7 @@ class ItemForm(forms.Form):
     def _accepted(self) -> forms.Field:
         campaign = self.campaign
         if campaign.kind == Campaign.Kind.PAIR:
-            verdicts = [("a", "A is better"), ("b", "B is better")]
+            verdicts = [*_better("A", campaign.strength_levels), *_better("B", campaign.strength_levels)]
             verdicts += [("tie", "Tie")] if campaign.allow_tie else []
             verdicts += [("both_good", "Both good")] if campaign.allow_both_good else []
             verdicts += [("both_bad", "Both bad")] if campaign.allow_both_bad else []
@@ -116,8 +125,9 @@ class ItemForm(forms.Form):
         initial = ItemForm.begin_from({"messages": item.messages, "answers": item.answers, "reason": item.reason})
         texts = [accepted_text(each) for each in item.expected]
         is_pair = item.campaign.kind == Campaign.Kind.PAIR
-        # A strength that an import asked for is not on this form; the direction is.
-        accepted: Any = [text.rstrip("1234") for text in texts] if is_pair else "\n".join(texts)
+        if is_pair and item.campaign.strength_levels < 2:  # asked for once, and not any more: the direction is left
+            texts = [text.rstrip("1234") for text in texts]
+        accepted: Any = texts if is_pair else "\n".join(texts)
         return initial | {"use": item.use, "accepted": accepted}
 
     def item(self, before: list[dict[str, str]]) -> dict[str, Any]:

@@ -101,6 +101,21 @@ def test_items_are_written_changed_taken_out_and_put_in() -> None:
     assert AuditEvent.objects.filter(action__startswith="practice_item.").count() == 4
 
 
+def test_a_scale_is_accepted_by_its_steps() -> None:
+    campaign = campaign_with(n_practice=1)
+    Campaign.objects.filter(pk=campaign.pk).update(strength_levels=3)
+    lead = Lead(campaign)
+    assert "B clearly better" in lead.get("practice/new/")
+    lead.post("practice/new/", **{**ITEM, "accepted": ["a", "b2"]})
+    item = PracticeItem.objects.get()
+    assert [accepted_text(each) for each in item.expected] == ["a", "b2"]
+    assert lead.get(f"practice/{item.key}/").count("checked") == 3  # the use, and both as they were written
+    lead.post(f"practice/{item.key}/", **{**ITEM, "accepted": ["b2", "b3"]})
+    item.refresh_from_db()
+    assert [each["strength"] for each in item.expected] == [2, 3]
+    lead.post(f"practice/{item.key}/", 422, **{**ITEM, "accepted": ["b4"]})
+
+
 def test_rankings_are_written_as_an_order() -> None:
     campaign = campaign_with(n_practice=1)
     Campaign.objects.filter(pk=campaign.pk).update(kind="rank")
