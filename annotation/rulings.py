@@ -1,5 +1,7 @@
 """Rulings: dated decisions of the lead, with an example, in the guidelines drawer for everybody in the campaign."""
 
+from typing import Any
+
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
@@ -49,9 +51,13 @@ def rule(
 
 @transaction.atomic
 def edit(*, ruling: Ruling, title: str, text: str, by: User, has_example: bool = True) -> None:
-    """Say a ruling better. Its date stays; without ``has_example`` its example is dropped for good."""
+    """Say a ruling better. Its date stays, with the date of the edit beside it; without ``has_example`` its example is
+    dropped for good. What changes nothing is no edit."""
     title, text = _checked(title, text)
-    changes = {"title": title, "text": text, **({} if has_example else {"example": {}})}
+    changes: dict[str, Any] = {"title": title, "text": text, **({} if has_example else {"example": {}})}
+    if ruling.withdrawn_at is None and all(getattr(ruling, name) == value for name, value in changes.items()):
+        return
+    changes["edited_at"] = Now()
     if Ruling.objects.filter(pk=ruling.pk, withdrawn_at=None).update(**changes) != 1:
         raise Conflict("This ruling was withdrawn in the meantime.", how="Put it back in force first.")
     ruling.refresh_from_db()

@@ -463,6 +463,7 @@ class Migration(migrations.Migration):
                 ('text', models.TextField()),
                 ('example', models.JSONField(blank=True, default=dict)),
                 ('withdrawn_at', models.DateTimeField(blank=True, null=True)),
+                ('edited_at', models.DateTimeField(blank=True, help_text='when it was last worded anew', null=True)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('campaign', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='rulings', to='annotation.campaign')),

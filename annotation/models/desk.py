@@ -135,6 +135,7 @@ class Ruling(models.Model):
     example = models.JSONField(default=dict, blank=True)
     by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     withdrawn_at = models.DateTimeField(null=True, blank=True)
+    edited_at = models.DateTimeField(null=True, blank=True, help_text="when it was last worded anew")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

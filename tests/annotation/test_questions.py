@@ -186,6 +186,16 @@ def test_rulings_are_found_by_any_word_of_them():
     assert [ruling.title for ruling in find("nie")] == ["Übermut, neu"]
 
 
+def test_a_ruling_that_is_worded_anew_keeps_its_date_and_says_when():
+    desk = Desk()
+    ruling = rulings.rule(campaign=desk.campaign, title="R", text="Fine.", by=desk.ravi)
+    made = ruling.created_at
+    rulings.edit(ruling=ruling, title="R", text="Fine.", by=desk.ravi)  # saved as it stood
+    assert ruling.edited_at is None
+    rulings.edit(ruling=ruling, title="R", text="Not so fine.", by=desk.ravi)
+    assert ruling.created_at == made and ruling.edited_at is not None and ruling.edited_at >= made
+
+
 def test_a_ruling_can_go_without_its_example():
     desk = Desk()
     question = desk.ask()
