@@ -227,15 +227,17 @@ def progress_of(campaign: Campaign) -> Progress:
     """Cheap enough for every page: it reads one row per person, never the tasks."""
     counted = [counts.get("wanted") for (counts,) in prepared.imported.all(campaign=campaign.pk)]
     n_wanted = (counted[-1] if counted else 0) or campaign.n_tasks * campaign.overlap  # as ``n_wanted_in``
-    return Progress(n_done=n_submitted(campaign), n_wanted=n_wanted)
+    return Progress(n_done=n_submitted(campaign), n_wanted=n_wanted - campaign.n_seats_retired)
 
 
 def n_wanted_in(campaigns: Iterable[Campaign]) -> dict[int, int]:
-    """Judgements that each campaign takes in all. Tasks of imported votes differ in that; their import has counted them."""
+    """Judgements that each campaign takes in all, but for what retired tasks lacked. Tasks of imported votes differ in their
+    seats; their import has counted them."""
     found = list(campaigns)
     imports = VoteImport.objects.filter(campaign__in=found, status=JobStatus.SUCCEEDED)
     imported = dict(imports.values_list("campaign", "counts__wanted"))
-    return {each.pk: imported.get(each.pk) or each.n_tasks * each.overlap for each in found}
+    seats = {each.pk: imported.get(each.pk) or each.n_tasks * each.overlap for each in found}
+    return {each.pk: seats[each.pk] - each.n_seats_retired for each in found}
 
 
 def split_counts(campaign: Campaign) -> dict[str, tuple[int, int]]:

@@ -32,6 +32,7 @@ from annotation.guidelines import needs_confirmation
 from annotation.models import Annotator, Assignment, Campaign, ComparisonTask, Draft, Judgement, Place
 from annotation.onboarding import after_submit, after_undo, may_work
 from annotation.protocol import Said
+from annotation.retire import wait_for_fewer
 from annotation.rows import insert_parts, said_of, slots_of
 from core.errors import Conflict, require
 from core.transitions import move
@@ -173,6 +174,8 @@ def void_judgement(*, judgement: Judgement, by: User, reason: str) -> Judgement:
             turn, verdict=Verdict.VOIDED, source=Judgement.Source.ADJUDICATOR, comment=reason.strip(), by=by
         )
         _count(turn, -1)
+        if turn.task.status == ComparisonTask.Status.RETIRED:
+            wait_for_fewer(turn.task, 1)
         move(
             assignment,
             Assignment.Status.RELEASED,

@@ -144,6 +144,7 @@ class Migration(migrations.Migration):
                 ('pairing', models.JSONField(default=dict)),
                 ('left_out', models.JSONField(default=dict, help_text='reason -> count: see campaign_views.LEFT_OUT')),
                 ('n_tasks', models.PositiveIntegerField(default=0)),
+                ('n_seats_retired', models.PositiveIntegerField(default=0, help_text='judgements that retired tasks still lacked: nobody waits for them')),
                 ('closes_at', models.DateTimeField(blank=True, help_text='closes by itself then', null=True)),
                 ('closed_at', models.DateTimeField(blank=True, null=True)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),

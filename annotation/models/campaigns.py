@@ -82,6 +82,10 @@ class Campaign(JobFields):
     jobs = models.ManyToManyField(GenerationJob, related_name="campaigns", help_text="whose candidates are compared")
     left_out = models.JSONField(default=dict, help_text="reason -> count: see campaign_views.LEFT_OUT")
     n_tasks = models.PositiveIntegerField(default=0)
+    # Kept in step by ``annotation.retire``, so that progress need not look at the tasks.
+    n_seats_retired = models.PositiveIntegerField(
+        default=0, help_text="judgements that retired tasks still lacked: nobody waits for them"
+    )
     closes_at = models.DateTimeField(null=True, blank=True, help_text="closes by itself then")
     closed_at = models.DateTimeField(null=True, blank=True)
     created_by = models.ForeignKey(
