@@ -19,6 +19,7 @@ from annotation.live_forms import LiveCampaignForm, deployments_of
 from annotation.live_pages import LivePage, NewPage, begin_page, live_page
 from annotation.models import Annotator, Campaign, Conversation
 from annotation.people import annotator_for
+from annotation.views.access import campaign_of
 from annotation.views.parts import to_task
 from annotation.way_in import way_in_url
 from core.errors import Conflict, DomainError
@@ -35,7 +36,7 @@ ACTIONS: dict[str, Callable[..., Any]] = {
 @project_view(Role.ANNOTATOR)
 def begin(request: HttpRequest, project: Project, key: str) -> HttpResponse:
     """GET: what is asked here, and this person's conversations. POST: begin one, or go on with the open one."""
-    campaign = _campaign(project, key)
+    campaign = _campaign(request, project, key)
     if url := way_in_url(project, _me(request, project), campaign):
         return see_other(request, url)
     if request.method == "POST":
@@ -201,8 +202,11 @@ def _me(request: HttpRequest, project: Project) -> Annotator | None:
     return Annotator.objects.filter(project=project, user=person(request)).select_related("user").first()
 
 
-def _campaign(project: Project, key: str) -> Campaign:
-    return get_object_or_404(Campaign, project=project, key=key, is_live=True)
+def _campaign(request: HttpRequest, project: Project, key: str) -> Campaign:
+    campaign = campaign_of(request, project, key)
+    if not campaign.is_live:
+        raise Http404("No such campaign.")
+    return campaign
 
 
 def _talk(request: HttpRequest, project: Project, key: str, talk: str) -> tuple[Annotator, Conversation]:
@@ -210,7 +214,7 @@ def _talk(request: HttpRequest, project: Project, key: str, talk: str) -> tuple[
     me = _me(request, project)
     found = get_object_or_404(
         Conversation.objects.select_related("campaign__project", "annotator__user"),
-        campaign=_campaign(project, key),
+        campaign=_campaign(request, project, key),
         annotator=me,
         key=talk,
     )

@@ -19,6 +19,7 @@ from annotation.models import Annotator, Campaign, Place, PracticeAnswer, Practi
 from annotation.onboarding import Onboarding, Stage, enter, first_columns, onboarding_of
 from annotation.practice_items import is_right
 from annotation.protocol import Said
+from annotation.refusals import takes_part
 from core.errors import Conflict, DomainError, require
 
 # Not a pseudo-random stream that a seed or a clock would give away: the order of a try must not be guessed.
@@ -90,8 +91,7 @@ def begin(place: Place) -> PracticeAnswer | None:
     """
     with transaction.atomic():
         place = _locked(place)
-        if place.blocked_at is not None:
-            raise Conflict("You were taken off this campaign.", how="Ask whoever leads it.")
+        _check_takes_part(place)
         onboarding = onboarding_of(place.campaign)
         while place.stage in USE_OF:
             standing = open_answers(place).first()
@@ -105,6 +105,13 @@ def begin(place: Place) -> PracticeAnswer | None:
         if place.stage == Stage.FAILED:
             raise Conflict("You have used all your tries.", how="Whoever leads this campaign can give you another one.")
         return None
+
+
+def _check_takes_part(place: Place) -> None:
+    if place.blocked_at is not None:
+        raise Conflict("You were taken off this campaign.", how="Ask whoever leads it.")
+    if not takes_part(place.campaign, place.annotator):
+        raise Conflict("This campaign is for other people.", how="Choose another one.")
 
 
 def _items_for(place: Place, onboarding: Onboarding) -> list[PracticeItem]:
@@ -165,6 +172,7 @@ def answer(place: Place, *, item_key: str, said: Said) -> PracticeAnswer:
             if standing is not None:
                 return standing
             raise Conflict("This task is not at hand any more.", how="Go on with the next one.")
+        _check_takes_part(place)
         right = is_right(said, row.item.expected)
         if not right and row.item.use == PracticeItem.Use.KEYS:
             return row
@@ -222,6 +230,7 @@ def practise_again(place: Place) -> None:
     """Back to practice between two tries. Raises Conflict in the middle of one."""
     with transaction.atomic():
         place = _locked(place)
+        _check_takes_part(place)
         onboarding = onboarding_of(place.campaign)
         require(Stage.PRACTICE in onboarding.stages, "This campaign has no practice.")
         if place.stage != Stage.QUALIFICATION or open_answers(place).exists():

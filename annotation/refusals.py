@@ -66,7 +66,7 @@ def takes_no_more(
     """Why this person gets no further task, whatever is free. What they have open counts to the caps, so that none is passed."""
     if (code := NOT_OPEN.get(campaign.stage)) is not None:
         return Refusal(code, f"This campaign {IN_WORDS[code]}.")
-    if campaign.audience and annotator.kind == Annotator.Kind.HUMAN and not _is_for(campaign, annotator):
+    if not takes_part(campaign, annotator):
         return Refusal("audience", "This campaign is for other people.", "Choose another one.")
     if campaign.cap_per_person is not None and place.n_submitted + n_open + n_parked >= campaign.cap_per_person:
         return Refusal(
@@ -96,7 +96,10 @@ def midnight_after(now: datetime) -> datetime:
     return datetime.combine(now.astimezone(UTC).date() + timedelta(days=1), time(), tzinfo=UTC)
 
 
-def _is_for(campaign: Campaign, annotator: Annotator) -> bool:
+def takes_part(campaign: Campaign, annotator: Annotator) -> bool:
+    """Whether the campaign is for this person: whoever was in it once need not be any more."""
+    if not campaign.audience or annotator.kind != Annotator.Kind.HUMAN:
+        return True
     membership = Membership.objects.filter(not_expired(), project=campaign.project_id, user=annotator.user_id)
     found = membership.select_related("user").first()
     return found is not None and is_for(campaign, found)

@@ -18,6 +18,7 @@ from annotation.pages import CampaignPage, Shown, TaskPage, Ways
 from annotation.practice import Result, answers_of, last_result, n_missing, open_answers
 from annotation.practice_items import accepted_words
 from annotation.protocol import LETTERS, Said
+from annotation.refusals import takes_part
 from annotation.screen import Entered, asked_of
 from core.htmx import render_page
 
@@ -173,6 +174,9 @@ def _now(place: Place | None, campaign: Campaign, onboarding: Onboarding, stage:
     if place is not None and place.blocked_at is not None:
         text = "Whoever leads this campaign has taken you off it. What you judged stays."
         return {"action": "", "heading": "You are not in this campaign any more", "text": text, "is_bad": True}
+    if place is not None and not takes_part(campaign, place.annotator):
+        text = "It was for you once, and is for other people now. What you did stays."
+        return {"action": "", "heading": "This campaign is for other people", "text": text, "is_bad": True}
     if stage in (Stage.PROBATION, Stage.NORMAL):
         result = last_result(place) if place else None
         passed = f"You passed: {result.n_right} of {result.n_items} right. " if result and result.is_passed else ""

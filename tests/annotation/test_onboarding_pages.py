@@ -165,6 +165,20 @@ def test_who_was_taken_off_reads_so() -> None:
     assert "You are not in this campaign any more" in ana.get("")
 
 
+def test_the_way_in_is_closed_to_whom_the_campaign_is_not_for() -> None:
+    campaign = campaign_with(1, 0, n_practice=1)
+    ana, ben = Person(campaign), Person(campaign, "Ben")
+    item = ana.begin()
+    Campaign.objects.filter(pk=campaign.pk).update(audience={"groups": ["chemists"]})
+    assert ben.client.get(ben.root + "way-in/").status_code == 404  # never was in it
+    page = ana.get()
+    assert "This campaign is for other people" in page and 'method="post" action="' + ana.root not in page
+    assert ana.post().status_code == 409
+    assert ana.post("practise-again/").status_code == 409
+    assert ana.say(item, right=True).status_code == 409
+    assert PracticeAnswer.objects.get().answered_at is None
+
+
 def test_practising_again_between_tries() -> None:
     ana = Person(campaign_with(2, 2, n_practice=1, n_qualification=1))
     ana.say(ana.begin(), right=True)
