@@ -29,7 +29,17 @@ from annotation.live import (
     turns_of,
     why_not,
 )
-from annotation.models import Annotator, Assignment, Campaign, Conversation, Judgement, Place, TaskCandidate, Turn
+from annotation.models import (
+    Annotator,
+    Assignment,
+    Campaign,
+    Conversation,
+    Judgement,
+    Place,
+    Question,
+    TaskCandidate,
+    Turn,
+)
 from annotation.pages import CampaignPage
 from annotation.protocol import LETTERS
 from core.jobs import JobStatus
@@ -97,7 +107,8 @@ class LivePage(CampaignPage):
     is_slow: bool = False
     is_too_long: bool = False
     undo_key: str = ""
-    question_key: str = ""
+    parked_key: str = ""  # of the assignment that waits for an answer of the lead
+    asked: Question | None = None  # what was asked about it
     text: str = ""  # what was typed and not stored
     error: str = ""
     how: str = ""
@@ -107,7 +118,11 @@ class LivePage(CampaignPage):
     @property
     def shown(self) -> str:
         """What the page shows, for the clock: it draws itself anew only when this changes."""
-        return f"{self.state}-{self.number}{'-slow' if self.is_slow else ''}"
+        return f"{self.state}-{self.number}{'-slow' if self.is_slow else ''}{'-answered' if self.is_answered else ''}"
+
+    @property
+    def is_answered(self) -> bool:
+        return self.asked is not None and self.asked.status == Question.Status.ANSWERED
 
     @property
     def waits(self) -> bool:
@@ -198,6 +213,8 @@ def live_page(
         can_again=last is not None and not is_decided and not is_second_try(last),
         is_slow=state == "wait" and last is not None and _is_slow(last),
         is_too_long=state == "failed" and last is not None and is_too_long(last),
+        parked_key=assignment.key if assignment is not None and state == "parked" else "",
+        asked=assignment.questions.order_by("-id").first() if assignment is not None and state == "parked" else None,
         undo_key=assignment.key if assignment is not None and may_undo and campaign.stage != "closed" else "",
         text=text,
         error=error,

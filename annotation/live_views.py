@@ -1,6 +1,7 @@
 """Pages of live conversations. Opening one changes nothing; buttons do. The judging itself is the annotate screen's."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
@@ -147,6 +148,8 @@ def _standing(request: HttpRequest, project: Project, found: Conversation, said:
         return to_task(request, project, found.annotator, turn, said=said or "Both answers are there.")
     if wants_fragment(request) and request.GET.get("shown") == page.shown:
         return HttpResponse(status=204)  # the clock asked, and nothing has changed
+    if page.is_answered and not said:
+        page = replace(page, said="The lead has answered.")
     return _response(request, page)
 
 

@@ -8,10 +8,11 @@ import pytest
 from django.test import Client
 
 from accounts.models import Role
+from annotation import questions
 from annotation.campaign_templates import TEMPLATES
 from annotation.campaigns import pause_campaign
-from annotation.live import answer_turn
-from annotation.models import Campaign, Conversation, Turn
+from annotation.live import answer_turn, standing_of
+from annotation.models import Campaign, Conversation, Question, Turn
 from annotation.people import annotator_for
 from annotation.protocol import Protocol
 from generation import sampling_run
@@ -239,6 +240,51 @@ def test_after_a_tie_the_person_chooses_or_asks_for_others_once(ana: Desk) -> No
 def judge(desk: Desk, choice: str) -> None:
     url = desk.client.get(desk.url, follow=True).redirect_chain[-1][0]
     assert desk.client.post(url, {"choice": choice}).status_code in (302, 303)
+
+
+def asked_about(desk: Desk, text: str = "May it rhyme?") -> Question:
+    """Ana has asked about the turn at hand."""
+    begun(desk)
+    desk.post(number="1", text=WORDS)
+    desk.answer()
+    turn = desk.client.get(desk.url, follow=True).redirect_chain[-1][0]
+    parked = desk.client.post(f"{turn}ask/", {"text": text}, follow=True)
+    assert parked.redirect_chain[-1][0] == desk.url and "You have asked about this turn" in desk.text(parked)
+    return Question.objects.get()
+
+
+def test_a_turn_waits_for_the_leads_answer_and_goes_on_with_it(ana: Desk) -> None:
+    question = asked_about(ana)
+    waiting = ana.get().content.decode()
+    assert "May it rhyme?" in waiting and "data-answer" not in waiting
+    asks = re.search(r'hx-get="([^"]+)"', waiting)
+    assert asks is not None
+    assert ana.client.get(asks[1], **HTMX).status_code == 204
+    assert ana.post(number="2", text="More").status_code == 409  # what is asked about comes first
+    questions.answer(question=question, text="It *may*.", by=make_user("Rosa", ana.project, Role.REVIEWER))
+    news = ana.client.get(asks[1], **HTMX)
+    assert "The lead has answered" in ana.text(news) and "It <em>may</em>." in news.content.decode()
+    resume = f"/p/{ana.project.slug}/annotate/{question.assignment.key}/resume/"
+    assert f'action="{resume}"' in news.content.decode()
+    judging = ana.client.post(resume, follow=True)
+    assert "data-answer" in judging.content.decode() and "It <em>may</em>." in judging.content.decode()
+    after = ana.client.post(judging.redirect_chain[-1][0], {"choice": "a"}, follow=True)
+    assert after.redirect_chain[-1][0] == ana.url and "Your next message" in ana.text(after)
+
+
+def test_a_turn_is_judged_without_the_answer_or_left_waiting_when_the_conversation_ends(ana: Desk) -> None:
+    question = asked_about(ana)
+    resume = f"/p/{ana.project.slug}/annotate/{question.assignment.key}/resume/"
+    ana.client.post(resume)
+    question.refresh_from_db()
+    assert question.status == "withdrawn" and standing_of(Turn.objects.get()) == "judge"
+    ana.client.post(f"/p/{ana.project.slug}/annotate/{question.assignment.key}/ask/", {"text": "And again?"})
+    url = ana.url
+    ana.client.post(f"{url}end/")
+    assert Conversation.objects.get().status == "finished"
+    ana.client.post(resume)  # from one's questions
+    assert ana.client.post(resume.removesuffix("resume/"), {"choice": "b"}).headers["Location"] == ana.root
+    assert ana.text(ana.client.get(url)).count("This conversation has ended") == 1
 
 
 def test_a_conversation_ends_and_stays_in_the_persons_list(ana: Desk) -> None:
