@@ -5,7 +5,7 @@ Each figure is over pairs of people on the same task, with a 95 % interval that 
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -25,6 +25,8 @@ from annotation.agreement import (
 from annotation.judge import live_judgements
 from annotation.models import Campaign, Judgement, RankedCandidate, Score, TaskCandidate
 from annotation.protocol import Criterion, Protocol
+
+AT_ONCE = 2_000_000  # numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ def tau_of(rankings: Iterable[Ranking]) -> Agreement:
             if tau is not None:
                 by_prompt[prompt].append(tau)
     sums = np.array([[sum(taus), len(taus)] for taus in by_prompt.values()]).reshape(-1, 2)  # (prompts, 2)
-    return _with_interval(sums, lambda rows: float(rows[:, 0].sum() / rows[:, 1].sum()), int(sums[:, 1].sum()))
+    return _with_interval(sums, lambda total: float(total[0] / total[1]), int(sums[:, 1].sum()))
 
 
 def pairs_within(rankings: Iterable[Ranking]) -> list[Opinion]:
@@ -136,7 +138,7 @@ def alpha_of(ratings: Iterable[Rating]) -> Agreement:
     if not by_prompt:
         return Agreement(0, None, None, None)
     stacked = np.stack(list(by_prompt.values()))  # (prompts, levels, levels)
-    return _with_interval(stacked, lambda rows: _ordinal_alpha(rows.sum(axis=0)), round(float(stacked.sum())))
+    return _with_interval(stacked, _ordinal_alpha, round(float(stacked.sum())))
 
 
 def _ordinal_alpha(coincidences: np.ndarray) -> float:
@@ -155,17 +157,27 @@ def _ordinal_alpha(coincidences: np.ndarray) -> float:
 
 
 def _with_interval(rows: np.ndarray, figure: Callable[[np.ndarray], float], n: int) -> Agreement:
-    """A figure over prompts with the quantiles of its resamples; one seed, so a page does not flicker."""
+    """A figure of the sum over prompts with the quantiles of its resamples; one seed, so a page does not flicker."""
     if not len(rows):
         return Agreement(0, None, None, None)
-    value = figure(rows)
+    value = figure(rows.sum(axis=0))
     if np.isnan(value):
         return Agreement(n, None, None, None)
-    generator = np.random.default_rng(SEED)
-    resampled = [figure(rows[generator.integers(0, len(rows), len(rows))]) for _ in range(N_RESAMPLES)]
-    known = [each for each in resampled if not np.isnan(each)]
+    known = [each for total in _resampled(rows) if not np.isnan(each := figure(total))]
     low, high = np.quantile(known, [0.025, 0.975]) if known else (value, value)
     return Agreement(n, value, float(low), float(high))
+
+
+def _resampled(rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Sums over prompts drawn with replacement. How often each is drawn is counted first, so that a sum is one product."""
+    generator = np.random.default_rng(SEED)
+    n, flat = len(rows), rows.reshape(len(rows), -1)
+    at_once = max(1, AT_ONCE // n)
+    for start in range(0, N_RESAMPLES, at_once):
+        size = min(at_once, N_RESAMPLES - start)
+        drawn = generator.integers(0, n, (size, n)) + n * np.arange(size)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n)  # (resamples, prompts)
+        yield from (times @ flat).reshape(size, *rows.shape[1:])
 
 
 # ---- from judgements -----------------------------------------------------------------------------------------------------
@@ -192,10 +204,14 @@ def ranking_agreement(pks: Sequence[int]) -> tuple[Agreement, Agreement]:
     return tau_of(rankings), agreement_of(pairs_within(rankings))
 
 
-def criteria_agreement(campaign: Campaign) -> list[CriterionAgreement]:
-    """Each criterion of a campaign's protocol, over its latest judgements."""
+def latest_of(campaign: Campaign, most: int = MOST_JUDGEMENTS) -> list[int]:
+    """The campaign's latest judgements that stand."""
     latest = live_judgements().filter(assignment__task__campaign=campaign).order_by("-id")
-    pks = list(latest.values_list("pk", flat=True)[:MOST_JUDGEMENTS])
+    return list(latest.values_list("pk", flat=True)[:most])
+
+
+def criteria_agreement(campaign: Campaign, pks: Sequence[int]) -> list[CriterionAgreement]:
+    """Each criterion of a campaign's protocol, over these of its judgements."""
     ratings: dict[str, list[Rating]] = defaultdict(list)
     opinions: dict[str, list[Opinion]] = defaultdict(list)
     for start in range(0, len(pks), CHUNK):

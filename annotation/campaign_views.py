@@ -15,6 +15,7 @@ from accounts.access import allows, person, project_view
 from accounts.models import Membership, Project, Role, User
 from annotation import campaigns as services
 from annotation.agreement import Agreement, Rate, of_campaign
+from annotation.agreement_figures import Figure, figures_of
 from annotation.campaigns import Progress, n_wanted_in, progress_of, split_counts
 from annotation.forms import VoidForm
 from annotation.judge import live_judgements, void_judgement
@@ -74,6 +75,7 @@ class DetailPage:
     splits: list[tuple[str, int, int]]
     agreement: Agreement
     first_position: Rate
+    figures: list[Figure]
     verdicts: list[tuple[str, int]]
     people: list[Person]
     n_skipped: int
@@ -89,6 +91,10 @@ class DetailPage:
     is_revealed: bool
     may_change: bool
     may_judge: bool
+
+    @property
+    def has_agreement(self) -> bool:
+        return any(figure.agreement.n_pairs for figure in self.figures)
 
 
 @dataclass(frozen=True)
@@ -223,6 +229,7 @@ def _detail(request: HttpRequest, project: Project, found: Campaign) -> DetailPa
         splits=[(split, total, complete) for split, (total, complete) in split_counts(found).items()],
         agreement=agreement,
         first_position=first_position,
+        figures=figures_of(found),
         verdicts=[(labels[verdict], counts[verdict]) for verdict in labels if verdict in counts],
         people=[Person(p.annotator.pseudonym, p.annotator.get_kind_display(), p.n_submitted) for p in places],
         n_skipped=assignments.filter(status=Assignment.Status.SKIPPED).count(),

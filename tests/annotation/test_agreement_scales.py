@@ -11,6 +11,7 @@ from annotation.agreement_scales import (
     alpha_of,
     criteria_agreement,
     kendall_tau_b,
+    latest_of,
     pairs_within,
     ranking_agreement,
     tau_of,
@@ -99,6 +100,6 @@ def test_each_criterion_has_its_own_agreement():
         while turn := next_assignment(annotator, campaign):
             side = 1 if name == "Ana" or turn.task.slots.first().candidate_id % 2 else -1
             judge(turn, scores=(("true", 0, 1), ("true", 1, 5), ("kind", None, side)))
-    true, kind = criteria_agreement(campaign)
+    true, kind = criteria_agreement(campaign, latest_of(campaign))
     assert true.alpha.value == 1.0 and true.pairs is None
     assert kind.pairs.n_pairs == 4 and kind.alpha is None

@@ -475,6 +475,38 @@ def test_the_detail_page_counts_what_was_left_out_and_how_far_people_agree():
     assert "100 %" in body and "2 comparisons" in body
 
 
+def test_the_detail_page_says_how_far_people_agree_on_criteria_and_orders():
+    criteria = [
+        {"name": "true", "label": "True to facts", "kind": "rate", "levels": 5},
+        {"name": "kind", "label": "Kind", "kind": "compare"},
+    ]
+    project = make_project()
+    pairing = {"pairs": "within", "n_answers": 3}
+    job = make_job(project, n_prompts=4, n_answers=3)
+    ranked = make_campaign(project, job=job, kind="rank", overlap=2, pairing=pairing)
+    asked = make_campaign(project, n_tasks=4, overlap=2, protocol={"criteria": criteria})
+    alone = make_campaign(project, n_tasks=1, protocol={"criteria": criteria})
+    plain = make_campaign(project, n_tasks=1)
+    client = Client()
+    client.force_login(make_user("Ravi", project, Role.RESEARCHER))
+
+    def page(campaign: Campaign) -> str:
+        return client.get(reverse("annotation:campaign", args=[project.slug, campaign.key])).content.decode()
+
+    assert "Nothing was judged twice yet" in page(ranked) and "Nothing is judged twice here" in page(alone)
+    assert "How far people agree" not in page(plain)
+    for name, ranks in (("Ana", (1, 2, 3)), ("Ben", (1, 3, 2))):
+        annotator = make_annotator(project, name)
+        while turn := next_assignment(annotator, ranked):
+            judge(turn, [ranks[slot] for slot in turn.display_order])
+        while turn := next_assignment(annotator, asked):
+            judge(turn, scores=(("true", 0, 1), ("true", 1, 5), ("kind", None, 1 if name == "Ana" else -1)))
+    body = page(ranked)
+    assert "0.33" in body and "about 67 of 100 pairs" in body and "the same 67 times" in body
+    body = page(asked)
+    assert "1.00 to 1.00" in body and "reliable" in body and "0 % to 0 %" in body and "the same 0 times" in body
+
+
 # ---- cost ----------------------------------------------------------------------------------------------------------------
 
 
