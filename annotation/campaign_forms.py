@@ -18,7 +18,8 @@ class CampaignForm:
 
     data     what was posted; None for a fresh form
     draft    show ``data`` again without judging it: a row was added, or the plan was asked for
-    changes  for a campaign that has started: what is fixed then is not asked
+    kind     of a campaign that has started: what is fixed then is not asked
+    may_raise  whether the overlap of that one can still be raised
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class CampaignForm:
         initial: Mapping[str, Any] | None = None,
         draft: bool = False,
         kind: str = "",
+        may_raise: bool = False,
     ) -> None:
         initial = dict(initial or {})
         rows: list[dict[str, Any]] = initial.pop("criteria", [])
@@ -44,7 +46,12 @@ class CampaignForm:
         self.asked = AskedForm(bound, initial=initial)
         self.work = WorkForm(bound, project=project, initial=initial)
         if kind:
-            del self.work.fields["overlap"]
+            if may_raise:
+                self.work.fields[
+                    "overlap"
+                ].help_text = "How many people judge each task. It can be raised, not lowered."
+            else:
+                del self.work.fields["overlap"]
             del self.asked.fields["chosen_is_worse"]
             if kind != Campaign.Kind.RANK:
                 del self.asked.fields["allow_rank_ties"]
@@ -143,7 +150,9 @@ class CampaignForm:
         """Arguments for ``change_campaign``'s options."""
         asked = self.asked_options()
         del asked["chosen_is_worse"]
-        return {**asked, **self.work.options(), "name": self.work.cleaned_data["name"]}
+        given = self.work.cleaned_data
+        raised = {"overlap": given["overlap"]} if "overlap" in given else {}
+        return {**asked, **self.work.options(), **raised, "name": given["name"]}
 
 
 def _n_rows(data: QueryDict) -> int:

@@ -18,6 +18,7 @@ from annotation.campaign_templates import TEMPLATES, Template
 from annotation.campaign_views import LEFT_OUT
 from annotation.campaigns import change_campaign, has_judgements, start_campaign
 from annotation.models import Campaign
+from annotation.overlap import may_be_raised
 from annotation.planning import Estimate, estimate
 from annotation.preview import preview_of
 from annotation.regression import with_versions
@@ -141,14 +142,16 @@ def change(request: HttpRequest, project: Project, key: str) -> HttpResponse:
     """Change a campaign that has started."""
     found = get_object_or_404(Campaign, project=project, key=key)
     note = request.POST.get("note", "")
+    fixed: dict[str, Any] = {"project": project, "kind": found.kind, "may_raise": may_be_raised(found)}
     if request.method != "POST":
-        initial = initial_of({**options_of(found), "name": found.name, "closes_at": found.closes_at})
-        return _change_response(request, found, CampaignForm(project=project, initial=initial, kind=found.kind))
+        stands = {"name": found.name, "closes_at": found.closes_at, "overlap": found.overlap}
+        initial = initial_of({**options_of(found), **stands})
+        return _change_response(request, found, CampaignForm(initial=initial, **fixed))
     if "row" in request.POST or "look" in request.POST:
-        form = CampaignForm(edited_rows(request.POST), project=project, draft=True, kind=found.kind)
+        form = CampaignForm(edited_rows(request.POST), draft=True, **fixed)
         focus = f"criterion-{len(form.rows) - 1}" if request.POST.get("row") == "add" else ""
         return _change_response(request, found, form, note=note, focus=focus)
-    form = CampaignForm(request.POST, project=project, kind=found.kind)
+    form = CampaignForm(request.POST, **fixed)
     if form.is_valid():
         try:
             changed = change_campaign(found, options=form.changes(), by=person(request), guidelines_note=note)

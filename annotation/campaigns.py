@@ -16,6 +16,7 @@ from annotation import prepared
 from annotation.campaign_options import FIXED, MAX_OVERLAP, MEANING, checked, read_pairing
 from annotation.guidelines import first_version, publish
 from annotation.models import Campaign, ComparisonTask, Judgement, VoteImport
+from annotation.overlap import raise_overlap
 from annotation.people import n_submitted
 from annotation.regression import with_versions
 from core.errors import require
@@ -91,7 +92,7 @@ def _check_jobs(project: Project, jobs: Sequence[GenerationJob], *, is_live: boo
 def change_campaign(
     campaign: Campaign, *, options: Mapping[str, Any], by: User | None, guidelines_note: str = ""
 ) -> list[str]:
-    """Change what may change after the start. Returns the names of the options that did.
+    """Change what may change after the start. Returns the names of the options that did. ``overlap`` can be raised.
 
     What changes the meaning (``campaign_options.MEANING``) makes a new protocol version once there is a judgement; other
     guidelines make a new version of them, with ``guidelines_note``. Raises DomainError for what is fixed at the start.
@@ -99,6 +100,7 @@ def change_campaign(
     locked = Campaign.objects.select_for_update(no_key=True).get(pk=campaign.pk)
     require(locked.stage != Campaign.Stage.CLOSED, "This campaign is closed.", how="Open it again first.")
     given = dict(options)
+    overlap = given.pop("overlap", locked.overlap)
     name = given.pop("name", locked.name).strip()[:100]
     require(name, "Give the campaign a name.")
     fixed = sorted(set(given) & set(FIXED))
@@ -118,6 +120,8 @@ def change_campaign(
     if guidelines.strip() != locked.guidelines.replace("\r\n", "\n").strip():
         publish(locked, guidelines, guidelines_note, by)
         changed.append("guidelines")
+    if raise_overlap(locked, overlap, by=by):
+        changed.append("overlap")
     campaign.refresh_from_db()
     return changed
 
