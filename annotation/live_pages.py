@@ -13,8 +13,8 @@ from django.utils import timezone
 from accounts.models import Project
 from annotation.campaign_templates import Template
 from annotation.campaigns import Progress, progress_of
-from annotation.live import (
-    MAX_PROMPT,
+from annotation.live import MAX_PROMPT
+from annotation.live_standing import (
     ComesFirst,
     Standing,
     assignment_of_turn,

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.access import person, project_view
 from accounts.models import Project, Role
-from annotation import live
+from annotation import live, live_standing
 from annotation.campaign_forms import edited_rows, initial_of
 from annotation.campaign_templates import TEMPLATES
 from annotation.campaigns import open_campaigns
@@ -48,7 +48,7 @@ def begin(request: HttpRequest, project: Project, key: str) -> HttpResponse:
             return _begin_response(request, project, campaign, me, problem)
         return see_other(request, _url(project, talk))
     known = _me(request, project)
-    if isinstance(live.why_not(known, campaign), live.ComesFirst):
+    if isinstance(live_standing.why_not(known, campaign), live_standing.ComesFirst):
         return see_other(request, reverse("annotation:start", args=[project.slug, campaign.key]))
     return _begin_response(request, project, campaign, known)
 
@@ -143,7 +143,7 @@ def _standing(request: HttpRequest, project: Project, found: Conversation, said:
     """The page of a conversation as it stands; with answers to judge that is the annotate screen."""
     page = live_page(project, found, said=said)
     if page.state == "judge":
-        turn = live.assignment_of_turn(live.turns_of(found)[-1])
+        turn = live_standing.assignment_of_turn(live_standing.turns_of(found)[-1])
         assert turn is not None
         return to_task(request, project, found.annotator, turn, said=said or "Both answers are there.")
     if wants_fragment(request) and request.GET.get("shown") == page.shown:
@@ -184,7 +184,7 @@ def _begin_response(
     request: HttpRequest, project: Project, campaign: Campaign, me: Annotator | None, problem: DomainError | None = None
 ) -> HttpResponse:
     if problem is None:
-        problem = live.why_not(me, campaign)
+        problem = live_standing.why_not(me, campaign)
     page = begin_page(
         project,
         campaign,

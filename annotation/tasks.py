@@ -15,7 +15,7 @@ def build_campaign(campaign_id: int) -> None:
 
 @shared_task(name="annotation.tasks.answer_turn", ignore_result=True)
 def answer_turn(turn_id: int) -> None:
-    from annotation.live import answer_turn as answer
+    from annotation.live_turns import answer_turn as answer
     from generation.sampling_run import run_generation
 
     answer(turn_id, run_generation)

@@ -7,7 +7,7 @@ from celery import shared_task
 
 from annotation.assign import expire_leases
 from annotation.campaigns import close_due
-from annotation.live import settle_turns
+from annotation.live_turns import settle_turns
 from annotation.questions import withdraw_orphans
 from core.jobs import reap
 from generation.deploy import tend_deployments

@@ -16,7 +16,7 @@ from annotation.assign import last_finished, next_assignment, open_assignment, w
 from annotation.campaigns import open_campaigns, progress_of
 from annotation.consent import needs_consent
 from annotation.drafts import draft_of, filled_in
-from annotation.live import live_url
+from annotation.live_standing import live_url
 from annotation.models import Annotator, Assignment, Campaign, Place, Question
 from annotation.pages import (
     LostPage,

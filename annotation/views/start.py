@@ -6,7 +6,7 @@ from django.views.decorators.http import require_http_methods
 from accounts.access import project_view
 from accounts.models import Project, Role
 from annotation import guidelines
-from annotation.live import live_url
+from annotation.live_standing import live_url
 from annotation.models import Annotator, Campaign, Place
 from annotation.views.access import campaign_of, made_annotator, me_in
 from annotation.views.parts import go_on, may_go_on, start_page, start_response

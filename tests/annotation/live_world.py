@@ -4,8 +4,10 @@ from typing import Any
 
 from accounts.models import Project
 from annotation.judge import submit_judgement
-from annotation.live import answer_turn, assignment_of_turn, send_prompt, start_conversation
+from annotation.live import send_prompt, start_conversation
 from annotation.live_campaigns import start_live_campaign
+from annotation.live_standing import assignment_of_turn
+from annotation.live_turns import answer_turn
 from annotation.models import Annotator, Assignment, Campaign, Conversation, Turn
 from annotation.protocol import Said
 from generation.models import Deployment, Endpoint, ModelVersion

@@ -9,21 +9,16 @@ from annotation.assign import next_assignment, skip_assignment
 from annotation.campaigns import close_campaign, open_campaigns, pause_campaign, resume_campaign
 from annotation.judge import undo_judgement
 from annotation.live import (
-    Standing,
-    answer_turn,
-    assignment_of_turn,
-    continuing,
     end_conversation,
     pick_answer,
     send_prompt,
-    settle_turn,
-    settle_turns,
-    standing_of,
     start_conversation,
     take_back,
     try_again,
     write_again,
 )
+from annotation.live_standing import Standing, assignment_of_turn, continuing, standing_of
+from annotation.live_turns import answer_turn, settle_turn, settle_turns
 from annotation.models import Assignment, ComparisonTask, Conversation, Turn
 from core.errors import Conflict, DomainError
 from core.ids import group_sha256, split_for

@@ -8,7 +8,7 @@ import pytest
 
 from accounts import preferences
 from accounts.models import Role
-from annotation.live import answer_turn
+from annotation.live_turns import answer_turn
 from annotation.models import Judgement, Turn
 from generation.sampling_run import run_generation
 from tests.annotation.builders import make_user

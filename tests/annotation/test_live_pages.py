@@ -11,7 +11,8 @@ from accounts.models import Role
 from annotation import questions
 from annotation.campaign_templates import TEMPLATES
 from annotation.campaigns import pause_campaign
-from annotation.live import answer_turn, standing_of
+from annotation.live_standing import standing_of
+from annotation.live_turns import answer_turn
 from annotation.models import Campaign, Conversation, Question, Turn
 from annotation.people import annotator_for
 from annotation.protocol import Protocol

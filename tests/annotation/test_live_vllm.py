@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from annotation.judge import live_judgements
-from annotation.live import Standing, continuing, is_too_long, standing_of, take_back
+from annotation.live import take_back
 from annotation.live_campaigns import start_live_campaign
+from annotation.live_standing import Standing, continuing, is_too_long, standing_of
 from generation.models import Candidate
 from tests.annotation.builders import make_project
 from tests.annotation.live_world import Writer, make_deployment

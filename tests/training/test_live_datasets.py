@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from annotation.live import continuing, pick_answer
+from annotation.live import pick_answer
+from annotation.live_standing import continuing
 from core.ids import group_sha256, split_for
 from generation import sampling_run
 from generation.models import Candidate
