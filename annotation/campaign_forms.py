@@ -8,7 +8,8 @@ from django.forms.boundfield import BoundField
 from django.http import QueryDict
 
 from accounts.models import Project
-from annotation.campaign_form_parts import AnswersForm, AskedForm, CriterionForm, WorkForm
+from annotation.campaign_form_parts import AnswersForm, AskedForm, CriterionForm
+from annotation.campaign_work_form import WorkForm
 from annotation.models import Campaign
 from annotation.protocol import MAX_CRITERIA, SCALES, Criterion, Protocol
 
