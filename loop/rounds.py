@@ -280,6 +280,15 @@ def campaigns_of(round_: Round) -> list[Campaign]:
     return list(Campaign.objects.filter(round_steps__round__in=rounds).distinct().order_by("id"))
 
 
+def campaigns_by_round(project: Project) -> dict[int, set[str]]:
+    """The keys of the campaigns that were opened in each round."""
+    found: dict[int, set[str]] = {}
+    steps = RoundStep.objects.filter(round__project=project, campaign__isnull=False)
+    for number, key in steps.order_by("round__number").values_list("round__number", "campaign__key"):
+        found.setdefault(number, set()).add(key)
+    return found
+
+
 def _dataset(round_: Round, by: User, note: str) -> RoundStep:
     _must_be_over(last_step(round_, Stage.DATASET), "snapshot")
     annotated = last_step(round_, Stage.ANNOTATE)

@@ -15,15 +15,18 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from accounts.access import person, project_view
 from accounts.audit import record
-from accounts.models import Project, Role
+from accounts.models import Project, Role, User
 from core.errors import DomainError
 from core.htmx import render_page, see_other
 from core.storage import MANIFEST, artifact_path, read_manifest
+from generation.models import GenerationJob
+from generation.sampling import may_see_models
 from training import freezing
+from training.dataset_form import DatasetForm
 from training.downloads import download
+from training.formats.ballots import SPLITS
 from training.formats.files import read_lineage, read_rows
-from training.formats.preference import SPLITS, Row
-from training.forms import DatasetForm
+from training.formats.preference import Row
 from training.models import Snapshot, TrainingRun
 from training.previewing import SnapshotPreview, dropped_in_words, preview, warnings_of
 from training.selecting import freezable_campaigns
@@ -73,10 +76,12 @@ class NewDatasetPage:
     preview: SnapshotPreview | None
     problem: str
     has_campaigns: bool
+    hides_rows: bool = False  # which model wrote them would be told by what was chosen
 
     @property
     def rows(self) -> list["ShownRow"]:
-        return [ShownRow.of(row) for row in (self.preview.first_rows if self.preview else ())[:SHOWN_ROWS]]
+        first = self.preview.first_rows if self.preview and not self.hides_rows else ()
+        return [ShownRow.of(row) for row in first[:SHOWN_ROWS]]
 
 
 @require_http_methods(["GET", "POST"])
@@ -100,7 +105,14 @@ def new_dataset(request: HttpRequest, project: Project) -> HttpResponse:
     else:
         form, values, status = DatasetForm(project=project, initial=initial_all), initial_all, 200
     found, problem = _preview(project, form, values)
-    ctx = NewDatasetPage(project=project, form=form, preview=found, problem=problem, has_campaigns=bool(campaigns))
+    ctx = NewDatasetPage(
+        project=project,
+        form=form,
+        preview=found,
+        problem=problem,
+        has_campaigns=bool(campaigns),
+        hides_rows=_tells_models(form.options(values), person(request)),
+    )
     return render_page(request, "training/dataset_new.html", "training/_dataset_new.html", ctx, status=status)
 
 
@@ -112,6 +124,15 @@ def _preview(project: Project, form: DatasetForm, values: dict[str, Any]) -> tup
         return preview(project=project, **options), ""
     except DomainError as problem:
         return None, f"{problem.sentence} {problem.how}".strip()
+
+
+def _tells_models(options: Mapping[str, Any], user: User) -> bool:
+    """Whether rows chosen by model would tell this person who wrote an answer that may still be judged."""
+    selection = options["selection"]
+    if not any(selection[name] for name in ("models", "not_models", "only_current_policy")):
+        return False
+    jobs = GenerationJob.objects.filter(campaigns__in=options["campaigns"]).distinct()
+    return not all(may_see_models(job, user) for job in jobs)
 
 
 def _free_name(project: Project) -> str:

@@ -41,10 +41,10 @@ from generation.models import Candidate, Deployment, GenerationJob, JobArm, Mode
 from generation.sampling import CAN_ANSWER, start_generation
 from generation.sampling_run import run_generation
 from starter import judge as simulated
+from training.formats.ballots import Counts
 from training.formats.files import read_rows
-from training.formats.preference import Counts, PairPolicy
 from training.models import Evaluation, Snapshot
-from training.rows import build, recorded_members
+from training.rows import Recipe, build, recipe_of, recorded_members
 from training.snapshots import directory_of
 from training.specs import Spec
 from training.supervise import environment_for
@@ -285,7 +285,7 @@ def agreement_on_held_out(snapshot: Snapshot) -> Counts:
     """How far people agree with each other on the held-out pairs that were judged more than once."""
     counts = Counts()
     held_out = (member for member in recorded_members(snapshot) if member.split == "test")
-    for _ in build(held_out, PairPolicy(), counts):
+    for _ in build(held_out, Recipe(facts=recipe_of(snapshot).facts), counts):
         pass
     return counts
 

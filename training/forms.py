@@ -1,4 +1,4 @@
-"""Forms of the dataset, run and evaluation pages. What they check is shape; the rules are in the services."""
+"""Forms of the run and evaluation pages. What they check is shape; the rules are in the services."""
 
 import json
 from typing import Any
@@ -6,12 +6,10 @@ from typing import Any
 from django import forms
 
 from accounts.models import Project
-from annotation.people import n_submitted_in
 from generation.deploy import live_deployment
 from generation.models import ModelVersion
 from training.models import Evaluation
 from training.run_start import plan_run
-from training.selecting import Selection, freezable_campaigns
 from training.specs import EFFORTS, METHODS, Lora, Method, Spec
 
 SET = "set_"  # before the name of a setting, in the expert part of the run form
@@ -20,57 +18,6 @@ SET = "set_"  # before the name of a setting, in the expert part of the run form
 def _choice(label: str, *, required: bool = False) -> "forms.ModelChoiceField[Any]":
     """A choice among rows by their keys; the form fills in which rows."""
     return forms.ModelChoiceField(queryset=None, to_field_name="key", label=label, empty_label=None, required=required)
-
-
-class DatasetForm(forms.Form):
-    """Which judgements are frozen, and how several of one pair become rows."""
-
-    name = forms.CharField(label="Name", max_length=100)
-    campaigns = forms.MultipleChoiceField(label="Judgements of", widget=forms.CheckboxSelectMultiple)
-    aggregation = forms.ChoiceField(
-        label="When several people judge one pair",
-        choices=[
-            (
-                "majority",
-                "One row a pair, by majority – more than half of its judgements; the rest is dropped and counted",
-            ),
-            ("votes", "One row a judgement – people who disagree give rows both ways"),
-        ],
-        widget=forms.RadioSelect,
-    )
-    with_simulated = forms.BooleanField(
-        label="Judgements of simulated people too", required=False, help_text="For a dry run or the demo."
-    )
-    with_unblinded = forms.BooleanField(
-        label="Judgements that were not blind too",
-        required=False,
-        help_text="By people who could have seen which model wrote an answer.",
-    )
-
-    def __init__(self, *args: Any, project: Project, is_preview: bool = False, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.open_campaigns = {campaign.key: campaign for campaign in freezable_campaigns(project)}
-        n_judged = n_submitted_in(self.open_campaigns.values())
-        self.fields["campaigns"].choices = [  # type: ignore[attr-defined]
-            (
-                key,
-                f"{campaign.name} – {n_judged.get(campaign.pk, 0):,} judgements, {campaign.get_stage_display().lower()}",
-            )
-            for key, campaign in self.open_campaigns.items()
-        ]
-        # A preview is asked for while the form is being filled in: nothing is missing yet.
-        self.fields["name"].required = not is_preview
-        self.fields["campaigns"].required = not is_preview
-
-    def options(self, values: dict[str, Any]) -> dict[str, Any]:
-        """What ``preview`` and ``start_freeze`` take."""
-        return {
-            "campaigns": [
-                self.open_campaigns[key] for key in values.get("campaigns") or () if key in self.open_campaigns
-            ],
-            "selection": {name: bool(values.get(name)) for name in Selection.model_fields if name in self.fields},
-            "pair_policy": {"aggregation": values.get("aggregation") or "majority"},
-        }
 
 
 def default_base(project: Project) -> ModelVersion | None:

@@ -18,16 +18,20 @@ from core import jobs
 from core.errors import Conflict, DomainError, require
 from core.ids import new_key
 from core.storage import home, store_directory
-from training.formats.files import write_description, write_parquet, write_rows
-from training.formats.preference import Built, Counts
+from training.formats.ballots import Counts
+from training.formats.files import chunks, write_description, write_parquet, write_rows
+from training.formats.policy import PairPolicy
+from training.formats.preference import Built
 from training.models import Snapshot, SnapshotJudgement
+from training.near import Neighbours
 from training.previewing import counts_json
 from training.records import write_records
-from training.rows import build, recorded_members
-from training.selecting import Selection, read_judgements, read_policy, read_selection
-from training.snapshots import ARTIFACT_KIND, policy_of
+from training.rows import build, facts_now, read_policy, recipe_of, recorded_members
+from training.selecting import Reading, in_rounds, read_members, read_selection, settled
+from training.snapshots import ARTIFACT_KIND
 
 LEASE_SECONDS = 300
+MEMBERS_AT_ONCE = 2000
 logger = logging.getLogger(__name__)
 
 
@@ -42,24 +46,26 @@ def start_freeze(
 ) -> Snapshot:
     """Record a snapshot and queue its freeze.
 
-    selection    fields of ``Selection``: with_simulated, with_unblinded, with_ai
-    pair_policy  as ``PairPolicy``: aggregation
+    selection    fields of ``Selection``
+    pair_policy  fields of ``PairPolicy``
     Raises DomainError where nothing could go in, Conflict for a name that is taken.
     """
-    chosen, policy = read_selection(selection or {}), read_policy(pair_policy or {})
+    chosen, policy = settled(project, read_selection(selection or {})), read_policy(pair_policy or {})
     name = name.strip()[:100]
     require(name, "Give the dataset a name.")
     require(campaigns, "Choose at least one campaign whose judgements go in.")
     require(all(c.project_id == project.pk for c in campaigns), "That campaign belongs to another project.")
-    reading = read_judgements(project, campaigns, chosen)
-    if not reading.members:
+    campaigns = in_rounds(project, campaigns, chosen)
+    reading = Reading()
+    # The first one is enough here: what goes in is read when the membership is recorded.
+    if next(read_members(project, campaigns, chosen, reading), None) is None:
         raise DomainError("There is no judgement to freeze.", how=_what_to_do(reading.left_out))
     try:
         with transaction.atomic():
             snapshot = Snapshot.objects.create(
                 project=project,
                 name=name,
-                selection={**chosen.model_dump(), "campaigns": sorted(c.key for c in campaigns)},
+                selection={**chosen.stored(), "campaigns": sorted(c.key for c in campaigns)},
                 pair_policy=policy.stored(),
                 unit="judgements",
                 created_by=by,
@@ -119,22 +125,24 @@ def seal(snapshot: Snapshot) -> None:
     """Record the membership, once: who comes second finds it recorded."""
     if snapshot.sealed_at is not None:
         return
-    selection = Selection(**{name: snapshot.selection.get(name, False) for name in Selection.model_fields})
-    reading = read_judgements(snapshot.project, list(snapshot.campaigns.all()), selection)
+    selection, policy = read_selection(snapshot.selection), PairPolicy.parse(snapshot.pair_policy)
+    campaigns, reading = list(snapshot.campaigns.all()), Reading()
     with transaction.atomic():
         locked = Snapshot.objects.select_for_update(of=("self",)).get(pk=snapshot.pk)
         if locked.sealed_at is None:
-            SnapshotJudgement.objects.bulk_create(
-                (
-                    SnapshotJudgement(snapshot=locked, judgement_id=m.judgement_id, split=m.split)
-                    for m in reading.members
-                ),
-                batch_size=2000,
-            )
-            counts = {"left_out": dict(sorted(reading.left_out.items())), "people": len(reading.annotators)}
-            counts["imported"] = reading.n_imported
+            facts = facts_now(campaigns, selection, policy)
+            members = read_members(snapshot.project, campaigns, selection, reading)
+            for chunk in chunks(members, MEMBERS_AT_ONCE):
+                SnapshotJudgement.objects.bulk_create(
+                    SnapshotJudgement(snapshot=locked, judgement_id=m.judgement_id, split=m.split) for m in chunk
+                )
+            counts = {
+                "left_out": dict(sorted(reading.left_out.items())),
+                "people": len(reading.annotators),
+                "imported": reading.n_imported,
+            }
             Snapshot.objects.filter(pk=snapshot.pk).update(
-                sealed_at=Now(), counts=counts, total_steps=len(reading.members)
+                sealed_at=Now(), counts=counts, total_steps=reading.n_members, facts=facts.stored()
             )
     snapshot.refresh_from_db()
 
@@ -147,12 +155,13 @@ def _write(snapshot: Snapshot, token: str) -> None:
     directory = folder / f"{snapshot.key}-{new_key()}"
     directory.mkdir(parents=True)
     try:
-        sha256 = write_rows(
-            directory, _beating(snapshot, token, build(recorded_members(snapshot), policy_of(snapshot), counts), counts)
-        )
+        recipe = recipe_of(snapshot)
+        near = Neighbours(remember=recipe.policy.duplicates == "drop")
+        rows = _beating(snapshot, token, build(recorded_members(snapshot), recipe, counts, near), counts)
+        sha256 = write_rows(directory, rows, with_unpaired=recipe.policy.unpaired)
         left_out, n_people = snapshot.counts["left_out"], snapshot.counts["people"]
         totals = counts_json(left_out, n_people, counts, snapshot.counts.get("imported", 0))
-        if not sum(counts.rows.values()):
+        if not sum(counts.rows.values()) + sum(counts.unpaired.values()):
             raise DomainError(
                 "No judgement says that one answer is better than another, so there is no pair to freeze.",
                 how="Let people judge more answers, then freeze again.",
@@ -167,7 +176,12 @@ def _write(snapshot: Snapshot, token: str) -> None:
     n_rows = sum(counts.rows.values())
     jobs.beat(snapshot, token, step=snapshot.total_steps, seconds=LEASE_SECONDS)
     jobs.finish(
-        snapshot, token, message=f"{n_rows:,} rows", counts=totals, sha256=sha256, artifact_sha256=artifact_sha256
+        snapshot,
+        token,
+        message=f"{n_rows:,} rows",
+        counts=totals,
+        sha256=sha256,
+        artifact_sha256=artifact_sha256,
     )
 
 

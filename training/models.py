@@ -29,6 +29,7 @@ class Snapshot(JobFields):
     campaigns = models.ManyToManyField(Campaign, related_name="snapshots")
     # From then on the members stand, whatever people judge, undo or void afterwards; a worker that is killed goes on from here.
     sealed_at = models.DateTimeField(null=True, blank=True, help_text="when its membership was recorded")
+    facts = models.JSONField(default=dict, help_text="as training.rows.Facts, recorded with the membership")
     counts = models.JSONField(default=dict, help_text="rows, prompts, people, dropped by reason, per split")
     sha256 = models.CharField(max_length=64, blank=True, help_text="over the canonical JSONL of all rows")
     artifact_sha256 = models.CharField(max_length=64, blank=True, help_text="the stored directory, kind 'datasets'")

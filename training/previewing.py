@@ -5,14 +5,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.db.models import Sum
+
 from accounts.models import Project
-from annotation.models import Campaign
-from training.formats.preference import Counts, Row
-from training.rows import build
-from training.selecting import read_judgements, read_policy, read_selection
+from annotation.models import Campaign, ComparisonTask
+from training.formats.ballots import Counts
+from training.formats.preference import Row
+from training.rows import Recipe, build, facts_now, read_policy
+from training.selecting import Reading, in_rounds, read_members, read_selection, settled
 
 ENOUGH_HOLDOUT_PROMPTS = 30
 FIRST_ROWS = 5
+ENOUGH_TO_PREVIEW = 5000  # judgements, read in about a second
 
 # Why something is not in the rows: what is counted, and the words for it.
 REASONS: Mapping[str, tuple[str, str]] = {
@@ -28,13 +32,29 @@ REASONS: Mapping[str, tuple[str, str]] = {
     "voided": ("judgements", "set aside by a reviewer"),
     "other_purpose": ("judgements", "practice, repeats and reviews"),
     "retired": ("judgements", "their task was taken out of the campaign"),
+    "other_tags": ("judgements", "of prompts without the tags chosen"),
+    "other_days": ("judgements", "of other days"),
+    "other_people": ("judgements", "of people who are not chosen"),
+    "other_answers": ("judgements", "fewer than two of their answers are by the models chosen and without such flags"),
+    "flagged": ("judgements", "their task is flagged"),
+    "over_the_cap": ("judgements", "more than one person may give"),
+    "overruled": ("judgements", "an adjudicator decided the task"),
+    "unscored": ("judgements", "they do not say enough about the criteria that decide"),
+    "vetoed": ("pairs", "the chosen answer is flagged, or rated too low"),
+    "few_votes": ("pairs", "too few judgements"),
+    "low_agreement": ("pairs", "too little agreement"),
+    "weak": ("pairs", "the preference is too weak"),
+    "too_long": ("pairs", "too long"),
+    "duplicates": ("pairs", "they read like another one of the prompt"),
+    "same_words": ("pairs", "their prompt uses the same words as another one"),
+    "over_prompt_cap": ("pairs", "more than one prompt may give"),
     "regression": ("judgements", "new against old: they measure a model, and are neither trained on nor tested with"),
 }
 
 
 @dataclass(frozen=True)
 class SnapshotPreview:
-    """What a freeze would give now."""
+    """What a freeze would give now. Of many judgements only those of a sample of prompts are read: then the numbers are estimates."""
 
     n_rows: int
     n_train: int
@@ -44,12 +64,20 @@ class SnapshotPreview:
     n_people: int
     n_judgements: int
     n_imported: int  # of the judgements: votes of people elsewhere
+    n_unpaired: int
     dropped: tuple[tuple[str, int, str, str], ...]  # reason, how many, of what, in words
     agreement: float | None
     n_overlapping: int
     n_disputed: int
+    lengths: Mapping[str, float] | None  # see Counts.lengths
     first_rows: tuple[Row, ...]
     warnings: tuple[str, ...]
+    share: float = 1.0  # of the prompts that were read
+
+    @property
+    def one_in(self) -> int:
+        """Every how manieth prompt was read; 1 for all."""
+        return round(1 / self.share)
 
 
 def preview(
@@ -58,32 +86,69 @@ def preview(
     campaigns: Sequence[Campaign],
     selection: Mapping[str, Any] | None = None,
     pair_policy: Mapping[str, Any] | None = None,
+    enough: int = ENOUGH_TO_PREVIEW,
 ) -> SnapshotPreview:
-    """What a freeze of these campaigns would give at this moment. Writes nothing."""
-    chosen, policy = read_selection(selection or {}), read_policy(pair_policy or {})
-    reading = read_judgements(project, campaigns, chosen)
-    counts = Counts()
+    """What a freeze of these campaigns would give at this moment. Writes nothing.
+
+    enough  judgements to read about; of more campaigns' judgements, those of the prompts with the lowest hashes
+    """
+    chosen, policy = settled(project, read_selection(selection or {})), read_policy(pair_policy or {})
+    campaigns = in_rounds(project, campaigns, chosen)
+    share, below = _sample(campaigns, enough)
+    recipe = Recipe(policy, chosen, facts_now(campaigns, chosen, policy))
+    counts, reading = Counts(), Reading()
     first: list[Row] = []
-    for built in build(reading.members, policy, counts):
-        if len(first) < FIRST_ROWS:
+    for built in build(read_members(project, campaigns, chosen, reading, below=below), recipe, counts):
+        if len(first) < FIRST_ROWS and built.kind == "pair":
             first.append(built.row)
-    totals = counts_json(reading.left_out, len(reading.annotators), counts, reading.n_imported)
+    totals = _scaled(counts_json(reading.left_out, len(reading.annotators), counts, reading.n_imported), share)
+    rows, prompts = totals["rows"], totals["prompts"]
     return SnapshotPreview(
-        n_rows=sum(counts.rows.values()),
-        n_train=counts.rows["train"],
-        n_test=counts.rows["test"],
-        n_prompts=sum(counts.prompts.values()),
-        n_holdout_prompts=counts.prompts["test"],
+        n_rows=rows["train"] + rows["test"],
+        n_train=rows["train"],
+        n_test=rows["test"],
+        n_prompts=prompts["train"] + prompts["test"],
+        n_holdout_prompts=prompts["test"],
         n_people=len(reading.annotators),
-        n_judgements=len(reading.members),
-        n_imported=reading.n_imported,
+        n_judgements=_times(reading.n_members, share),
+        n_imported=totals.get("imported", 0),
+        n_unpaired=sum(totals.get("unpaired", {}).values()),
         dropped=dropped_in_words(totals),
         agreement=counts.agreement,
-        n_overlapping=counts.n_overlapping,
-        n_disputed=counts.n_disputed,
+        n_overlapping=totals["overlapping"],
+        n_disputed=totals["disputed"],
+        lengths=counts.lengths,
         first_rows=tuple(first),
         warnings=warnings_of(totals),
+        share=share,
     )
+
+
+def _sample(campaigns: Sequence[Campaign], enough: int) -> tuple[float, str]:
+    """(share of the prompts to read, the hash below which theirs lie); (1, "") where all are read."""
+    n_judged = ComparisonTask.objects.filter(campaign__in=campaigns).aggregate(n=Sum("n_submitted"))["n"] or 0
+    if n_judged <= 2 * enough:
+        return 1.0, ""
+    share = 1 / round(n_judged / enough)
+    return share, f"{int(share * 2**32):08x}"
+
+
+def _times(n: int, share: float) -> int:
+    return round(n / share)
+
+
+def _scaled(totals: Any, share: float) -> Any:
+    """Counts of a sample as estimates of the whole. Shares and means are left as they are, and so is the number of people."""
+    if share == 1.0:
+        return totals
+    kept = {"people", "agreement", "lengths"}
+
+    def scale(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: scale(each) for name, each in value.items()}
+        return _times(value, share) if isinstance(value, int) else value
+
+    return {name: value if name in kept else scale(value) for name, value in totals.items()}
 
 
 def counts_json(left_out: Mapping[str, int], n_people: int, counts: Counts, n_imported: int = 0) -> dict[str, Any]:

@@ -1,29 +1,69 @@
 """Which judgements go into a dataset: the selection, read in one statement, and why every other judgement stays out."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import groupby
+from typing import Any, Literal, NamedTuple
 
-from django.db.models import Exists, F, OuterRef, QuerySet
-from pydantic import BaseModel, ConfigDict, ValidationError
+from django.db.models import Count, Exists, F, IntegerField, OuterRef, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from accounts.models import Project
 from annotation.building import REGRESSION
-from annotation.models import Annotator, Assignment, Campaign, ComparisonTask, Judgement
+from annotation.models import Annotator, Assignment, Campaign, ComparisonTask, Flag, Judgement, RankedCandidate
 from core.errors import DomainError
+from generation.deploy import live_deployment
 from generation.models import Prompt
-from training.formats.preference import PairPolicy, Split
+from training.formats.ballots import Split
+
+FlagKind = Literal["harmful", "private", "names_model", "broken", "cannot_judge"]
+STANDING_FLAGS = (Flag.Status.OPEN, Flag.Status.UPHELD)
+PROMPT = "assignment__task__prompt"
 
 
 class Selection(BaseModel):
-    """Which judgements go in, of the campaigns chosen. Frozen into the snapshot."""
+    """Which judgements go in, of the campaigns chosen. Frozen into the snapshot; what is empty chooses nothing and leaves nothing out.
+
+    rounds          numbers; only campaigns of these rounds
+    tags            prompts with at least one of them
+    since, until    days (UTC) of the judgement, both included
+    models          keys of model versions; answers by others are taken out of a ranking, as are those by ``not_models``
+    only_current_policy  filled into ``models`` at the freeze: the version that is live then
+    annotators      pseudonyms; nobody else, and none of ``not_annotators``
+    without_flags   kinds: tasks so flagged stay out, and answers so flagged are taken out of a ranking, while the flag is open or upheld
+    max_per_annotator  judgements of one person, those whose prompts have the lowest hashes
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     with_simulated: bool = False
     with_unblinded: bool = False
     with_ai: bool = False
+    with_adjudicated: bool = False
+    only_current_policy: bool = False
+    rounds: tuple[int, ...] = ()
+    tags: tuple[str, ...] = ()
+    since: date | None = None
+    until: date | None = None
+    models: tuple[str, ...] = ()
+    not_models: tuple[str, ...] = ()
+    annotators: tuple[str, ...] = ()
+    not_annotators: tuple[str, ...] = ()
+    without_flags: tuple[FlagKind, ...] = ()
+    max_per_annotator: int | None = Field(None, ge=1)
+
+    def stored(self) -> dict[str, Any]:
+        """Plain values; of the further settings only those that choose something."""
+        always = ("with_simulated", "with_unblinded", "with_ai")
+        plain = self.model_dump(mode="json")
+        return {name: value for name, value in plain.items() if name in always or value not in (False, None, [])}
+
+    @property
+    def by_model(self) -> bool:
+        return bool(self.models or self.not_models)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,29 +75,50 @@ class Member:
 
 @dataclass
 class Reading:
-    """What one consistent read found: the members, and why the others are none."""
+    """What one consistent read found besides the members; complete when the last of them has been taken."""
 
-    members: list[Member] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
-    annotators: set[int] = field(default_factory=set)
+    annotators: Counter[int] = field(default_factory=Counter)
+    n_members: int = 0
     n_imported: int = 0
 
 
 def read_selection(given: Mapping[str, Any]) -> Selection:
     """Raises DomainError for an unknown setting."""
     try:
-        return Selection.model_validate(dict(given))
+        selection = Selection.model_validate({name: value for name, value in given.items() if name != "campaigns"})
     except ValidationError as problem:
         first = problem.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise DomainError(f"This selection of judgements cannot be read: {where}: {first['msg']}.") from None
+    if selection.since and selection.until and selection.since > selection.until:
+        raise DomainError("The first day is after the last.", how="Change one of the two dates.")
+    return selection
 
 
-def read_policy(given: Mapping[str, Any]) -> PairPolicy:
-    try:
-        return PairPolicy.parse(given)
-    except ValueError as problem:
-        raise DomainError(str(problem)) from None
+def settled(project: Project, selection: Selection) -> Selection:
+    """The selection with "the current policy" as the version that is live now. Raises DomainError where none is."""
+    if not selection.only_current_policy or selection.models:
+        return selection
+    live = live_deployment(project)
+    if live is None:
+        raise DomainError("No policy is live in this project.", how="Choose the models by name instead.")
+    return selection.model_copy(update={"models": (live.model_version.key,)})
+
+
+# Rounds live above this layer: they say here, when their app is loaded, which campaigns belong to which.
+RoundSource = Callable[[Project], Mapping[int, set[str]]]
+_round_sources: list[RoundSource] = []
+
+
+def add_round_source(source: RoundSource) -> None:
+    """Let the layer above tell the campaigns (keys) of each round. Called from its ``AppConfig.ready``."""
+    if source not in _round_sources:
+        _round_sources.append(source)
+
+
+def rounds_of(project: Project) -> dict[int, set[str]]:
+    return {number: keys for source in _round_sources for number, keys in source(project).items()}
 
 
 def freezable_campaigns(project: Project) -> QuerySet[Campaign]:
@@ -66,81 +127,170 @@ def freezable_campaigns(project: Project) -> QuerySet[Campaign]:
     return project.campaigns.filter(stage__in=stages).order_by("-id")
 
 
-def read_judgements(project: Project, campaigns: Sequence[Campaign], selection: Selection) -> Reading:
-    """The current judgement of every assignment, sorted into members and the rest. One statement, so one moment."""
+def in_rounds(project: Project, campaigns: Sequence[Campaign], selection: Selection) -> list[Campaign]:
+    """Those of the campaigns that belong to the rounds chosen; all where none is chosen."""
+    if not selection.rounds:
+        return list(campaigns)
+    known = rounds_of(project)
+    keys = {key for number in selection.rounds for key in known.get(number, ())}
+    return [campaign for campaign in campaigns if campaign.key in keys]
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+class _Seen(NamedTuple):
+    """One current judgement with all that decides on it, in the order of the statement's columns."""
+
+    pk: int
+    verdict: str
+    source: str
+    is_unblinded: bool
+    created_at: datetime
+    status: str
+    purpose: str
+    annotator_id: int
+    kind: str
+    pseudonym: str
+    task: str
+    chosen_why: str
+    content: str
+    tags: list[str]
+    group_is_held_out: bool
+    prompt_is_held_out: bool
+    is_flagged: bool
+    n_answers: int
+
+
+_COLUMNS = (
+    "pk",
+    "verdict",
+    "source",
+    "is_unblinded",
+    "created_at",
+    "assignment__status",
+    "assignment__purpose",
+    "assignment__annotator_id",
+    "assignment__annotator__kind",
+    "assignment__annotator__pseudonym",
+    "assignment__task__status",
+    "assignment__task__chosen_why",
+    f"{PROMPT}__content_sha256",
+    f"{PROMPT}__tags",
+    "group_is_held_out",
+    "prompt_is_held_out",
+    "is_flagged",
+    "n_answers",
+)
+
+
+def read_members(
+    project: Project,
+    campaigns: Sequence[Campaign],
+    selection: Selection,
+    reading: Reading,
+    *,
+    below: str = "",
+) -> Iterator[Member]:
+    """The current judgement of every assignment that the selection lets in, by the hash of its prompt; ``reading`` is added to.
+
+    One statement, so one moment. ``below``: only prompts whose hash is less, for a sample.
+    """
+    rows = _statement(project, campaigns, selection)
+    if below:
+        rows = rows.filter(**{f"{PROMPT}__content_sha256__lt": below})
+    found = (_Seen(*row) for row in rows.values_list(*_COLUMNS).iterator(chunk_size=2000))
+    for content, seen in groupby(found, key=lambda one: one.content):
+        members, is_test = [], False
+        for one in seen:
+            if why := _why_not(selection, one) or _over_the_cap(selection, one, reading):
+                reading.left_out[why] += 1
+                continue
+            reading.annotators[one.annotator_id] += 1
+            reading.n_imported += one.source == Judgement.Source.IMPORT
+            # Holdout wins: a prompt that is held out anywhere in the project is never trained on, whichever set it came from.
+            is_test = is_test or one.group_is_held_out or one.prompt_is_held_out
+            members.append(one.pk)
+        reading.n_members += len(members)
+        for pk in members:
+            yield Member(pk, "test" if is_test else "train", content)
+
+
+def _statement(project: Project, campaigns: Sequence[Campaign], selection: Selection) -> QuerySet[Judgement]:
     held_out = Prompt.objects.filter(set__project=project, split=Prompt.Split.HOLDOUT)
-    prompt = "assignment__task__prompt"
-    rows = (
+    flags = Flag.objects.filter(kind__in=selection.without_flags, status__in=STANDING_FLAGS)
+    task_flags = flags.filter(task=OuterRef("assignment__task"), candidate=None)
+    is_filtered = bool(selection.by_model or selection.without_flags)
+    return (
         Judgement.objects.filter(assignment__task__campaign__in=list(campaigns), assignment__current=F("pk"))
         .annotate(
-            group_is_held_out=Exists(held_out.filter(group_sha256=OuterRef(f"{prompt}__group_sha256"))),
-            prompt_is_held_out=Exists(held_out.filter(content_sha256=OuterRef(f"{prompt}__content_sha256"))),
+            group_is_held_out=Exists(held_out.filter(group_sha256=OuterRef(f"{PROMPT}__group_sha256"))),
+            prompt_is_held_out=Exists(held_out.filter(content_sha256=OuterRef(f"{PROMPT}__content_sha256"))),
+            is_flagged=Exists(task_flags) if selection.without_flags else Value(False),
+            n_answers=_n_answers(selection, flags) if is_filtered else Value(2),
         )
-        .values_list(
-            "pk",
-            "verdict",
-            "source",
-            "is_unblinded",
-            "assignment__status",
-            "assignment__purpose",
-            "assignment__annotator_id",
-            "assignment__annotator__kind",
-            "assignment__task__status",
-            "assignment__task__chosen_why",
-            f"{prompt}__content_sha256",
-            "group_is_held_out",
-            "prompt_is_held_out",
-        )
+        .order_by(f"{PROMPT}__content_sha256", "key")
     )
-    reading = Reading()
-    tests: set[str] = set()
-    for pk, verdict, source, unblinded, status, purpose, annotator, kind, task, chosen, content, *held in rows.iterator(
-        chunk_size=2000
-    ):
-        why = _why_not(selection, verdict, source, unblinded, status, purpose, kind, task, chosen)
-        if why:
-            reading.left_out[why] += 1
-            continue
-        reading.annotators.add(annotator)
-        reading.n_imported += source == Judgement.Source.IMPORT
-        reading.members.append(Member(pk, "train", content))
-        if any(held):
-            tests.add(content)
-    # Holdout wins: a prompt that is held out anywhere in the project is never trained on, whichever set it came from.
-    reading.members = [
-        Member(m.judgement_id, "test" if m.content_sha256 in tests else "train", m.content_sha256)
-        for m in reading.members
-    ]
-    return reading
 
 
-def _why_not(
-    selection: Selection,
-    verdict: str,
-    source: str,
-    is_unblinded: bool,
-    status: str,
-    purpose: str,
-    kind: str,
-    task: str,
-    chosen_why: str,
-) -> str:
+def _n_answers(selection: Selection, flags: QuerySet[Flag]) -> Coalesce:
+    """How many answers of a judgement are left by the models chosen and without such flags."""
+    left = RankedCandidate.objects.filter(judgement=OuterRef("pk"))
+    if selection.models:
+        left = left.filter(candidate__arm__model_version__key__in=selection.models)
+    if selection.not_models:
+        left = left.exclude(candidate__arm__model_version__key__in=selection.not_models)
+    if selection.without_flags:
+        left = left.exclude(Exists(flags.filter(candidate=OuterRef("candidate"))))
+    counted = left.order_by().values("judgement").annotate(n=Count("pk")).values("n")
+    return Coalesce(Subquery(counted, output_field=IntegerField()), 0)
+
+
+def _why_not(selection: Selection, one: _Seen) -> str:
     """The first reason why a judgement is no member; empty where it is one."""
     verdicts, sources = Judgement.Verdict, Judgement.Source
-    if purpose != Assignment.Purpose.WORK:
+    is_ruling = selection.with_adjudicated and one.source == sources.ADJUDICATOR
+    if one.purpose != Assignment.Purpose.WORK and not (is_ruling and one.purpose == Assignment.Purpose.REVIEW):
         return "other_purpose"
-    if verdict == verdicts.WITHDRAWN or (verdict != verdicts.VOIDED and status != Assignment.Status.SUBMITTED):
+    if one.verdict == verdicts.WITHDRAWN or (
+        one.verdict != verdicts.VOIDED and one.status != Assignment.Status.SUBMITTED
+    ):
         return "withdrawn"
-    if verdict == verdicts.VOIDED:
+    if one.verdict == verdicts.VOIDED:
         return "voided"
-    if task == ComparisonTask.Status.RETIRED:
+    if one.task == ComparisonTask.Status.RETIRED:
         return "retired"
-    if chosen_why == REGRESSION:
+    if one.chosen_why == REGRESSION:
         return "regression"
-    if not selection.with_simulated and (source == sources.SIMULATED or kind == Annotator.Kind.SIMULATED):
+    if not selection.with_simulated and (one.source == sources.SIMULATED or one.kind == Annotator.Kind.SIMULATED):
         return "simulated"
-    if not selection.with_ai and (source == sources.AI or kind == Annotator.Kind.AI):
+    if not selection.with_ai and (one.source == sources.AI or one.kind == Annotator.Kind.AI):
         return "ai"
-    if not selection.with_unblinded and is_unblinded:
+    if not selection.with_unblinded and one.is_unblinded:
         return "unblinded"
-    return ""
+    return _not_chosen(selection, one)
+
+
+def _not_chosen(selection: Selection, one: _Seen) -> str:
+    if selection.tags and not set(selection.tags) & set(one.tags):
+        return "other_tags"
+    if selection.since and one.created_at < _midnight(selection.since):
+        return "other_days"
+    if selection.until and one.created_at >= _midnight(selection.until + timedelta(days=1)):
+        return "other_days"
+    if selection.annotators and one.pseudonym not in selection.annotators:
+        return "other_people"
+    if one.pseudonym in selection.not_annotators:
+        return "other_people"
+    if one.is_flagged:
+        return "flagged"
+    return "other_answers" if one.n_answers < 2 else ""
+
+
+def _over_the_cap(selection: Selection, one: _Seen, reading: Reading) -> str:
+    cap = selection.max_per_annotator
+    return "over_the_cap" if cap is not None and reading.annotators[one.annotator_id] >= cap else ""
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time.min, tzinfo=UTC)

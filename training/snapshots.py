@@ -5,20 +5,17 @@ from pathlib import Path
 
 from core.errors import require
 from core.storage import artifact_path, read_manifest
-from training.formats.files import rows_sha256, stored_sha256
-from training.formats.preference import SPLITS, Counts, PairPolicy, line_of
+from training.formats.ballots import Counts
+from training.formats.files import name_of, names_of, rows_sha256, stored_sha256
+from training.formats.preference import line_of
 from training.models import Snapshot
-from training.rows import build, recorded_members
+from training.rows import build, recipe_of, recorded_members
 
 ARTIFACT_KIND = "datasets"
 FILES = (
     "train.jsonl", "test.jsonl", "train.parquet", "test.parquet", "lineage.jsonl", "records.jsonl", "dataset.json",
     "manifest.json",
 )  # fmt: skip
-
-
-def policy_of(snapshot: Snapshot) -> PairPolicy:
-    return PairPolicy.parse(snapshot.pair_policy)
 
 
 def directory_of(snapshot: Snapshot) -> Path:
@@ -30,10 +27,11 @@ def directory_of(snapshot: Snapshot) -> Path:
 
 def rebuilt_sha256(snapshot: Snapshot) -> str:
     """The hash that recipe and recorded membership give now; equal to ``snapshot.sha256`` for ever."""
-    digests = {split: hashlib.sha256() for split in SPLITS}
-    for built in build(recorded_members(snapshot), policy_of(snapshot), Counts()):
-        digests[built.split].update(line_of(built.row))
-    return rows_sha256({split: digest.hexdigest() for split, digest in digests.items()})
+    recipe = recipe_of(snapshot)
+    digests = {name: hashlib.sha256() for name in names_of(with_unpaired=recipe.policy.unpaired)}
+    for built in build(recorded_members(snapshot), recipe, Counts()):
+        digests[name_of(built)].update(line_of(built.row))
+    return rows_sha256({name: digest.hexdigest() for name, digest in digests.items()})
 
 
 def check_snapshot(snapshot: Snapshot) -> None:

@@ -19,7 +19,7 @@ from scripts.llmfao import lines_of
 from tests.annotation.builders import make_project, make_user
 from tests.annotation.votes import import_votes
 from training.previewing import preview
-from training.selecting import read_judgements, read_selection
+from training.selecting import Reading, read_members, read_selection
 
 pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
@@ -162,8 +162,9 @@ def test_agreement_position_and_win_rates_match_a_count_of_the_raw_files(raw: Ra
 
 def test_a_dataset_of_them_has_the_right_rows(raw: Raw, project: Project, imported: VoteImport) -> None:
     assert imported.campaign is not None
-    reading = read_judgements(project, [imported.campaign], read_selection({}))
-    assert len(reading.members) == 8931 and len(reading.annotators) == 124 and not reading.left_out
+    reading = Reading()
+    members = list(read_members(project, [imported.campaign], read_selection({}), reading))
+    assert len(members) == reading.n_members == 8931 and len(reading.annotators) == 124 and not reading.left_out
     seen = preview(project=project, campaigns=[imported.campaign], pair_policy={"aggregation": "votes"})
     dropped = {reason: n for reason, n, *_ in seen.dropped}
     # Row by row: a vote for one of two answers is a row, unless both read the same.

@@ -123,7 +123,7 @@ def judge(
     )
     source = "simulated" if annotator.kind == "simulated" else "annotator"
     judgement = Judgement.objects.create(
-        key=key or new_key(), assignment=assignment, verdict=verdict, **{"source": source, **fields}
+        key=key or new_key(), assignment=assignment, **{"source": source, "verdict": verdict, **fields}
     )
     slots = list(task.slots.select_related("candidate"))
     RankedCandidate.objects.bulk_create(

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from training.formats.ballots import Counts, Vote
 from training.formats.files import read_lineage, read_rows, stored_sha256, write_description, write_parquet, write_rows
-from training.formats.preference import Counts, PairPolicy, Vote, rows_of_prompt
+from training.formats.policy import PairPolicy
+from training.formats.preference import rows_of_prompt
 
 ODD = [
     "plain",

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.formats.preference import Counts, PairPolicy, Vote, rows_of_prompt, strict_pairs, word_signature
+from training.formats.ballots import Counts, Vote, strict_pairs
+from training.formats.policy import PairPolicy
+from training.formats.preference import rows_of_prompt, word_signature
 
 PROMPT = [{"role": "user", "content": "Which?"}]
 MAJORITY, VOTES = PairPolicy("majority"), PairPolicy("votes")
@@ -63,7 +65,7 @@ def test_a_pair_without_a_majority_is_dropped_and_counted():
     assert counts.as_json()["dropped"]["contradictory"] == 1
     built, counts = rows([vote("A"), vote("tie")])
     assert built == []
-    assert counts.dropped == {"ties": 1, "no_majority": 1, "equal_texts": 0}
+    assert counts.dropped == {"ties": 1, "no_majority": 1}
 
 
 def test_ties_and_both_bad_give_no_row_and_are_counted_once():

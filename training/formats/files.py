@@ -7,18 +7,24 @@ version of the library that wrote them, which is why the dataset's hash is not t
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.ids import canonical_json, sha256_hex
-from training.formats.preference import COLUMNS, SPLITS, Built, Row, Split, line_of
+from core.storage import file_sha256
+from training.formats.ballots import SPLITS
+from training.formats.preference import COLUMNS, UNPAIRED_COLUMNS, Built, Row, line_of
 
+T = TypeVar("T")
 FORMAT = "whetstone-preference-1"
 ROWS_A_GROUP = 2000
 LINEAGE, DESCRIPTION = "lineage.jsonl", "dataset.json"
+UNPAIRED = "unpaired"
 
 _MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 SCHEMA = pa.schema(
@@ -34,38 +40,59 @@ SCHEMA = pa.schema(
         ("weight", pa.float64()),
     ]
 )
+UNPAIRED_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("prompt_id", pa.string()),
+        ("prompt", _MESSAGES),
+        ("completion", _MESSAGES),
+        ("label", pa.bool_()),
+        ("n_votes", pa.int64()),
+        ("vote_share", pa.float64()),
+    ]
+)
 
 
-def rows_sha256(by_split: Mapping[Split, str]) -> str:
-    """The dataset's hash, from the hashes of its canonical ``train`` and ``test`` lines."""
-    return sha256_hex(canonical_json({split: by_split[split] for split in SPLITS}))
+def rows_sha256(by_file: Mapping[str, str]) -> str:
+    """The dataset's hash, from the hashes of its canonical lines: ``train`` and ``test``, and ``unpaired-...`` where there are such."""
+    return sha256_hex(canonical_json(dict(by_file)))
 
 
-def write_rows(directory: Path, built: Iterable[Built]) -> str:
-    """Write ``train.jsonl``, ``test.jsonl`` and ``lineage.jsonl`` in the order given; returns the dataset's hash."""
-    digests = {split: hashlib.sha256() for split in SPLITS}
-    files = {split: (directory / f"{split}.jsonl").open("wb") for split in SPLITS}
-    try:
-        with (directory / LINEAGE).open("wb") as lineage:
-            for one in built:
-                line = line_of(one.row)
-                files[one.split].write(line)
-                digests[one.split].update(line)
-                judgements = [{"key": key, "weight": weight, "says": says} for key, weight, says in one.lineage]
-                entry = {"id": one.row["id"], "split": one.split, "judgements": judgements}
-                lineage.write(canonical_json(entry) + b"\n")
-    finally:
-        for file in files.values():
-            file.close()
-    return rows_sha256({split: digest.hexdigest() for split, digest in digests.items()})
+def names_of(*, with_unpaired: bool) -> list[str]:
+    """The files of rows, without their suffix."""
+    return [*SPLITS, *(f"{UNPAIRED}-{split}" for split in SPLITS)] if with_unpaired else [*SPLITS]
+
+
+def name_of(one: Built) -> str:
+    return one.split if one.kind == "pair" else f"{UNPAIRED}-{one.split}"
+
+
+def write_rows(directory: Path, built: Iterable[Built], *, with_unpaired: bool = False) -> str:
+    """Write the rows of each split and ``lineage.jsonl`` in the order given; returns the dataset's hash."""
+    names = names_of(with_unpaired=with_unpaired)
+    digests = {name: hashlib.sha256() for name in names}
+    with ExitStack() as stack:
+        files = {name: stack.enter_context((directory / f"{name}.jsonl").open("wb")) for name in names}
+        lineage = stack.enter_context((directory / LINEAGE).open("wb"))
+        for one in built:
+            line, name = line_of(one.row), name_of(one)
+            files[name].write(line)
+            digests[name].update(line)
+            judgements = [{"key": key, "weight": weight, "says": says} for key, weight, says in one.lineage]
+            entry = {"id": one.row["id"], "split": one.split, "judgements": judgements}
+            lineage.write(line_of(entry if one.kind == "pair" else {**entry, "kind": one.kind}))
+    return rows_sha256({name: digest.hexdigest() for name, digest in digests.items()})
 
 
 def write_parquet(directory: Path) -> None:
-    """Derive ``train.parquet`` and ``test.parquet`` from the lines."""
-    for split in SPLITS:
-        with pq.ParquetWriter(directory / f"{split}.parquet", SCHEMA, compression="zstd") as writer:
-            for group in _groups(read_rows(directory / f"{split}.jsonl")):
-                writer.write_table(pa.Table.from_pylist(group, schema=SCHEMA))
+    """Derive ``train.parquet`` and ``test.parquet`` from the lines, and those of unpaired rows where there are such."""
+    for path in sorted(directory.glob("*.jsonl")):
+        schema = SCHEMA if path.stem in SPLITS else UNPAIRED_SCHEMA if path.stem.startswith(UNPAIRED) else None
+        if schema is None:
+            continue
+        with pq.ParquetWriter(path.with_suffix(".parquet"), schema, compression="zstd") as writer:
+            for group in chunks(read_rows(path), ROWS_A_GROUP):
+                writer.write_table(pa.Table.from_pylist(group, schema=schema))
 
 
 def write_description(directory: Path, *, recipe: Mapping[str, Any], counts: Mapping[str, Any], sha256: str) -> None:
@@ -73,6 +100,7 @@ def write_description(directory: Path, *, recipe: Mapping[str, Any], counts: Map
     description = {
         "format": FORMAT,
         "columns": dict(COLUMNS),
+        **({"unpaired_columns": dict(UNPAIRED_COLUMNS)} if "unpaired" in counts else {}),
         "recipe": dict(recipe),
         "counts": dict(counts),
         "sha256": sha256,
@@ -95,22 +123,11 @@ def read_lineage(directory: Path) -> Iterator[dict[str, Any]]:
 
 def stored_sha256(directory: Path) -> str:
     """The dataset's hash as its stored lines have it now."""
-    digests: dict[Split, str] = {}
-    for split in SPLITS:
-        digest = hashlib.sha256()
-        with (directory / f"{split}.jsonl").open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-        digests[split] = digest.hexdigest()
-    return rows_sha256(digests)
+    names = names_of(with_unpaired=(directory / f"{UNPAIRED}-train.jsonl").exists())
+    return rows_sha256({name: file_sha256(directory / f"{name}.jsonl") for name in names})
 
 
-def _groups(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    group: list[Row] = []
-    for row in rows:
-        group.append(row)
-        if len(group) == ROWS_A_GROUP:
-            yield group
-            group = []
-    if group:
-        yield group
+def chunks(things: Iterable[T], size: int) -> Iterator[list[T]]:
+    things = iter(things)
+    while chunk := list(islice(things, size)):
+        yield chunk

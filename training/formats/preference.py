@@ -1,23 +1,21 @@
 """Preference rows from votes: TRL's conversational format with an explicit prompt, and how several votes become one row.
 
 Pure: the same votes give the same rows, in whatever order they come. Rows hold no database id; a row's id is a hash of
-its prompt and its two answers, and everything is sorted by such hashes.
+its prompt and its answers, and everything is sorted by such hashes.
 """
 
 import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import combinations
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from core.ids import canonical_json, normalised, sha256_hex
+from training.formats.ballots import Ballot, Counts, Messages, Split, Vote, ballots_of, count_agreement
+from training.formats.policy import PairPolicy
 
 _WORDS = re.compile(r"[^\W_]+")
-Split = Literal["train", "test"]
-SPLITS: tuple[Split, ...] = ("train", "test")
-Messages = Sequence[Mapping[str, str]]
 Row = dict[str, Any]
 
 COLUMNS: Mapping[str, str] = {
@@ -31,83 +29,15 @@ COLUMNS: Mapping[str, str] = {
     "vote_share": "share of them that say the chosen answer is better",
     "weight": "judgements behind the row; one ranking of k answers is split over its pairs",
 }
-
-
-@dataclass(frozen=True)
-class PairPolicy:
-    """How votes become rows.
-
-    majority  one row a pair of answers: the answer that more than half of all its judgements prefer. A tie or "both bad"
-              is a judgement for neither; pairs without a majority are dropped and counted
-    votes     one row for each judgement that prefers one answer; people who disagree give rows both ways
-    """
-
-    aggregation: Literal["majority", "votes"] = "majority"
-
-    @classmethod
-    def parse(cls, given: Mapping[str, Any]) -> "PairPolicy":
-        """Read the stored form. Raises ValueError with a sentence for what makes no sense."""
-        unknown = set(given) - {"aggregation"}
-        if unknown:
-            raise ValueError(f"A pair policy has no setting {sorted(unknown)[0]!r}.")
-        aggregation = given.get("aggregation", "majority")
-        if aggregation not in ("majority", "votes"):
-            raise ValueError("Votes are merged by majority, or kept as one row each.")
-        return cls(aggregation)
-
-    def stored(self) -> dict[str, Any]:
-        return {"aggregation": self.aggregation}
-
-
-@dataclass(frozen=True, slots=True)
-class Vote:
-    """One judgement of one prompt's answers.
-
-    key       the judgement's
-    answers   (text, rank): 1 is best, equal ranks are a tie
-    verdict   ranked, tie, both_good or all_bad
-    strength  0 ... 1, 0 where it was not asked
-    """
-
-    key: str
-    split: Split
-    prompt_id: str
-    prompt: Messages
-    answers: Sequence[tuple[str, int]]
-    verdict: str
-    strength: float = 0.0
-
-
-@dataclass(slots=True)
-class Counts:
-    """What came of the votes, for the preview and the manifest."""
-
-    rows: Counter[str] = field(default_factory=Counter)
-    prompts: Counter[str] = field(default_factory=Counter)
-    judgements: Counter[str] = field(default_factory=Counter)
-    dropped: Counter[str] = field(default_factory=Counter)
-    n_disputed: int = 0
-    n_overlapping: int = 0
-    n_meetings: int = 0
-    n_agreements: int = 0
-    near_duplicates: int = 0
-
-    @property
-    def agreement(self) -> float | None:
-        """How often two judgements of the same pair, each for one answer, are for the same one."""
-        return self.n_agreements / self.n_meetings if self.n_meetings else None
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "rows": {split: self.rows[split] for split in SPLITS},
-            "prompts": {split: self.prompts[split] for split in SPLITS},
-            "judgements": {split: self.judgements[split] for split in SPLITS},
-            "dropped": dict(sorted(self.dropped.items())),
-            "disputed": self.n_disputed,
-            "overlapping": self.n_overlapping,
-            "agreement": None if self.agreement is None else round(self.agreement, 6),
-            "near_duplicates": self.near_duplicates,
-        }
+UNPAIRED_COLUMNS: Mapping[str, str] = {
+    "id": "hash of the prompt and the answer",
+    "prompt_id": "hash of the prompt's messages",
+    "prompt": "messages up to the answer",
+    "completion": "one assistant message: the answer",
+    "label": "true: called good together with the others shown, false: called bad with them",
+    "n_votes": "judgements that call it good or bad",
+    "vote_share": "share of them that say what the label says",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,112 +47,66 @@ class Built:
     split: Split
     row: Row
     lineage: tuple[tuple[str, float, str], ...]
-
-
-def strict_pairs(answers: Sequence[tuple[str, int]]) -> tuple[list[tuple[str, str]], int]:
-    """(better, worse) texts of one ranking, all strict pairs, sorted; and how many were left out for equal texts.
-
-    k answers without a tie give k·(k−1)/2 pairs (Ouyang et al. 2022, section 3.5). The same text on both sides says
-    nothing, nor does a pair that the same ranking has both ways because two of its answers read alike.
-    """
-    pairs: set[tuple[str, str]] = set()
-    n_equal = 0
-    for (first, rank_a), (second, rank_b) in combinations(answers, 2):
-        if rank_a == rank_b:
-            continue
-        if first.strip() == second.strip():
-            n_equal += 1
-        else:
-            pairs.add((first, second) if rank_a < rank_b else (second, first))
-    both_ways = {pair for pair in pairs if pair[::-1] in pairs}
-    return sorted(pairs - both_ways), n_equal + len(both_ways) // 2
+    kind: Literal["pair", "unpaired"] = "pair"
 
 
 def rows_of_prompt(votes: Iterable[Vote], policy: PairPolicy, counts: Counts) -> list[Built]:
-    """All rows of one prompt, sorted by id; ``counts`` is added to."""
+    """All rows of one prompt, pairs before unpaired ones, sorted by id; ``counts`` is added to."""
     ordered = sorted(votes, key=lambda vote: vote.key)
     if not ordered:
         return []
-    for vote in ordered:
-        counts.judgements[vote.split] += 1
+    split = ordered[0].split
+    counts.judgements[split] += len(ordered)
+    standing = _without_overruled(ordered, counts)
+    for vote in standing:
         if vote.verdict == "tie" or vote.verdict == "both_good":
             counts.dropped["ties"] += 1
         elif vote.verdict == "all_bad":
             counts.dropped["both_bad"] += 1
-    ballots = _ballots(ordered, counts)
-    _count_agreement(ballots, counts)
-    made = _by_majority(ballots, counts) if policy.aggregation == "majority" else _by_vote(ballots)
-    split, first = ordered[0].split, ordered[0]
+        elif vote.verdict == "unscored":
+            counts.dropped["unscored"] += 1
+    ballots = ballots_of(standing, policy, counts)
+    count_agreement(ballots, counts)
+    first = standing[0]
     prompt = [{"role": m["role"], "content": m["content"]} for m in first.prompt]
-    built = sorted(
-        (
-            Built(split, _row(prompt, first.prompt_id, better, worse, figures), lineage)
-            for better, worse, figures, lineage in made
-        ),
-        key=lambda b: (b.row["id"], b.row["margin"], b.row["weight"], b.lineage),
-    )
+    made = _by_majority(ballots, counts) if policy.aggregation == "majority" else _by_vote(ballots)
+    built: list[Built] = []
+    n_prompt = sum(len(m["content"]) for m in prompt)
+    vetoed = {text for vote in standing for text in vote.vetoed}
+    for better, worse, figures, lineage in made:
+        why = _why_dropped(better, worse, figures, n_prompt, vetoed, policy)
+        if why:
+            counts.dropped[why] += 1
+        else:
+            built.append(Built(split, _row(prompt, first.prompt_id, better, worse, figures), lineage))
+    built.sort(key=lambda b: (b.row["id"], b.row["margin"], b.row["weight"], b.lineage))
+    built = _cut(built, policy, counts)
     _tell_twins_apart(built)
+    _count_lengths(built, counts)
     counts.rows[split] += len(built)
+    unpaired = _unpaired(standing, split, prompt, counts) if policy.unpaired else []
     counts.prompts[split] += bool(built)
-    return built
+    return [*built, *unpaired]
 
 
 # --- parts ------------------------------------------------------------------------------------------------------------
 
-
-@dataclass(slots=True)
-class _Ballot:
-    """All judgements of one pair of texts (``first`` < ``second``)."""
-
-    first: str
-    second: str
-    # (judgement key, weight, strength, 0 = for the first, 1 = for the second, None = for neither)
-    marks: list[tuple[str, float, float, int | None]] = field(default_factory=list)
-
-    def votes_for(self, side: int) -> int:
-        return sum(mark[3] == side for mark in self.marks)
-
-
 Figures = dict[str, float]
-Made = tuple[str, str, Figures, tuple[tuple[str, float, str], ...]]
+Lineage = tuple[tuple[str, float, str], ...]
+Made = tuple[str, str, Figures, Lineage]
 
 
-def _ballots(votes: Sequence[Vote], counts: Counts) -> list[_Ballot]:
-    ballots: dict[tuple[str, str], _Ballot] = {}
-
-    def ballot(a: str, b: str) -> _Ballot:
-        first, second = sorted((a, b))
-        return ballots.setdefault((first, second), _Ballot(first, second))
-
-    for vote in votes:
-        pairs, n_equal = strict_pairs(vote.answers)
-        counts.dropped["equal_texts"] += n_equal
-        decided = {frozenset(pair) for pair in pairs}
-        undecided = {
-            frozenset((a, b))
-            for (a, rank_a), (b, rank_b) in combinations(vote.answers, 2)
-            if rank_a == rank_b and a != b
-        } - decided
-        weight = 1 / len(pairs) if pairs else 0.0
-        for better, worse in pairs:
-            side = 0 if better < worse else 1
-            ballot(better, worse).marks.append((vote.key, weight, vote.strength, side))
-        for tied in undecided:
-            ballot(*tied).marks.append((vote.key, 0.0, 0.0, None))
-    return [ballots[key] for key in sorted(ballots)]
+def _without_overruled(votes: list[Vote], counts: Counts) -> list[Vote]:
+    """Without the votes on a task that an adjudicator has decided."""
+    ruled = {vote.task for vote in votes if vote.is_ruling}
+    if not ruled:
+        return votes
+    standing = [vote for vote in votes if vote.is_ruling or vote.task not in ruled]
+    counts.dropped["overruled"] += len(votes) - len(standing)
+    return standing
 
 
-def _count_agreement(ballots: Sequence[_Ballot], counts: Counts) -> None:
-    for ballot in ballots:
-        n_first, n_second = ballot.votes_for(0), ballot.votes_for(1)
-        n = n_first + n_second
-        counts.n_overlapping += len(ballot.marks) >= 2
-        counts.n_disputed += bool(n_first and n_second)
-        counts.n_meetings += n * (n - 1) // 2
-        counts.n_agreements += n_first * (n_first - 1) // 2 + n_second * (n_second - 1) // 2
-
-
-def _by_majority(ballots: Sequence[_Ballot], counts: Counts) -> Iterator[Made]:
+def _by_majority(ballots: Sequence[Ballot], counts: Counts) -> Iterator[Made]:
     for ballot in ballots:
         n_first, n_second, n_all = ballot.votes_for(0), ballot.votes_for(1), len(ballot.marks)
         winner = 0 if n_first > n_second else 1
@@ -238,6 +122,8 @@ def _by_majority(ballots: Sequence[_Ballot], counts: Counts) -> Iterator[Made]:
             "n_votes": n_all,
             "vote_share": max(n_first, n_second) / n_all,
             "weight": math.fsum(weight for _, weight, _, _ in ballot.marks),
+            "n_all": n_all,
+            "agreement": max(n_first, n_second) / n_all,
         }
         lineage = tuple(
             sorted(
@@ -249,14 +135,86 @@ def _by_majority(ballots: Sequence[_Ballot], counts: Counts) -> Iterator[Made]:
         yield better, worse, figures, lineage
 
 
-def _by_vote(ballots: Sequence[_Ballot]) -> Iterator[Made]:
+def _by_vote(ballots: Sequence[Ballot]) -> Iterator[Made]:
     for ballot in ballots:
+        n_all, n_for = len(ballot.marks), (ballot.votes_for(0), ballot.votes_for(1))
         for key, weight, strength, side in ballot.marks:
             if side is None:
                 continue
             better, worse = (ballot.first, ballot.second) if side == 0 else (ballot.second, ballot.first)
             figures = {"margin": strength, "n_votes": 1, "vote_share": 1.0, "weight": weight}
+            figures |= {"n_all": n_all, "agreement": n_for[side] / n_all}
             yield better, worse, figures, ((key, round(weight, 6), "for"),)
+
+
+def _why_dropped(better: str, worse: str, figures: Figures, n_prompt: int, vetoed: set[str], policy: PairPolicy) -> str:
+    """The first reason against a pair; empty where there is none."""
+    if better in vetoed:
+        return "vetoed"
+    if figures["n_all"] < policy.min_votes:
+        return "few_votes"
+    if figures["agreement"] < policy.min_agreement:
+        return "low_agreement"
+    if figures["margin"] < policy.min_strength:
+        return "weak"
+    if policy.max_chars is not None and n_prompt + max(len(better), len(worse)) > policy.max_chars:
+        return "too_long"
+    return ""
+
+
+def _cut(built: list[Built], policy: PairPolicy, counts: Counts) -> list[Built]:
+    """Without duplicates and pairs over the cap, where the policy says so. The rows are sorted by id, a hash of their content."""
+    if policy.duplicates == "drop":
+        seen: dict[tuple[str, str], Built] = {}
+        for one in built:
+            texts = normalised(one.row["chosen"][0]["content"]), normalised(one.row["rejected"][0]["content"])
+            seen.setdefault(texts, one)
+        counts.dropped["duplicates"] += len(built) - len(seen)
+        built = list(seen.values())
+    if policy.max_per_prompt is not None and len(built) > policy.max_per_prompt:
+        counts.dropped["over_prompt_cap"] += len(built) - policy.max_per_prompt
+        built = built[: policy.max_per_prompt]
+    return built
+
+
+def _count_lengths(built: Sequence[Built], counts: Counts) -> None:
+    for one in built:
+        n_chosen, n_rejected = len(one.row["chosen"][0]["content"]), len(one.row["rejected"][0]["content"])
+        counts.chosen_chars += n_chosen
+        counts.rejected_chars += n_rejected
+        counts.n_chosen_longer += n_chosen > n_rejected
+
+
+def _unpaired(votes: Sequence[Vote], split: Split, prompt: Messages, counts: Counts) -> list[Built]:
+    """A row for each answer that was called good, or bad, together with all others shown; none where people are split evenly."""
+    said: dict[str, list[tuple[str, bool]]] = {}
+    for vote in votes:
+        if vote.verdict in ("both_good", "all_bad"):
+            for text in {text for text, _ in vote.answers}:
+                said.setdefault(text, []).append((vote.key, vote.verdict == "both_good"))
+    found = []
+    for text, marks in said.items():
+        n_good = sum(is_good for _, is_good in marks)
+        if 2 * n_good == len(marks):
+            continue
+        label = 2 * n_good > len(marks)
+        lineage = tuple(sorted((key, 1.0, "for" if is_good == label else "against") for key, is_good in marks))
+        row = _unpaired_row(prompt, votes[0].prompt_id, text, label, lineage)
+        found.append(Built(split, row, lineage, "unpaired"))
+    counts.unpaired[split] += len(found)
+    return sorted(found, key=lambda one: str(one.row["id"]))
+
+
+def _unpaired_row(prompt: Messages, prompt_id: str, text: str, label: bool, lineage: Lineage) -> Row:
+    return {
+        "id": sha256_hex(canonical_json([prompt_id, text]))[:32],
+        "prompt_id": prompt_id[:32],
+        "prompt": prompt,
+        "completion": [{"role": "assistant", "content": text}],
+        "label": label,
+        "n_votes": len(lineage),
+        "vote_share": round(sum(says == "for" for _, _, says in lineage) / len(lineage), 6),
+    }
 
 
 def row_id(prompt_id: str, chosen: str, rejected: str) -> str:

@@ -101,6 +101,7 @@ class Migration(migrations.Migration):
                 ('selection', models.JSONField(default=dict)),
                 ('pair_policy', models.JSONField(default=dict, help_text='consensus or one row per vote; ties; caps')),
                 ('sealed_at', models.DateTimeField(blank=True, help_text='when its membership was recorded', null=True)),
+                ('facts', models.JSONField(default=dict, help_text='as training.rows.Facts, recorded with the membership')),
                 ('counts', models.JSONField(default=dict, help_text='rows, prompts, people, dropped by reason, per split')),
                 ('sha256', models.CharField(blank=True, help_text='over the canonical JSONL of all rows', max_length=64)),
                 ('artifact_sha256', models.CharField(blank=True, help_text="the stored directory, kind 'datasets'", max_length=64)),

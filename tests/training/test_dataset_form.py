@@ -1,0 +1,89 @@
+"""The form of a new dataset: every setting reaches the preview and the freeze, and what makes no sense says so."""
+
+import pytest
+from django.test import Client
+
+from accounts.models import Role
+from generation.models import ModelReveal
+from tests.training.judged import (
+    make_annotator,
+    make_campaign,
+    make_judged,
+    make_person,
+    make_project,
+)
+from training.models import Snapshot
+
+pytestmark = pytest.mark.django_db
+CRITERIA = [{"name": "helpful", "label": "How helpful?", "kind": "rate", "levels": 5}]
+
+
+@pytest.fixture
+def project(monkeypatch):
+    monkeypatch.setattr("core.jobs._send", lambda job: None)
+    return make_project(slug="lab")
+
+
+@pytest.fixture
+def ravi(project) -> Client:
+    client = Client()
+    client.force_login(make_person("Ravi", project, Role.RESEARCHER))
+    return client
+
+
+def test_every_setting_is_frozen_as_it_was_given(project, ravi):
+    ana = make_annotator(project)
+    campaign = make_judged(
+        project, ["A", "B"], annotator=ana, campaign=make_campaign(project, protocol={"criteria": CRITERIA})
+    )
+    version = campaign.jobs.get().arms.get().model_version
+    given = {
+        "name": "narrow", "campaigns": [campaign.key], "aggregation": "votes", "with_ai": "on", "with_adjudicated": "on",
+        "since": "2020-01-01", "models": [version.key], "annotators": [ana.pseudonym], "max_per_annotator": "5",
+        "without_flags": ["harmful"], "pairs": "adjacent", "min_strength": "0", "max_chars": "900", "write_ins": "on",
+        "veto_flags": ["private"], "veto_criterion": "helpful", "veto_at": "2", "duplicates": "on", "min_agreement": "0.5",
+    }  # fmt: skip
+    page = ravi.post("/p/lab/datasets/new/", given | {"preview": "1"})
+    assert page.status_code == 200 and b"Training pairs" in page.content
+    assert ravi.post("/p/lab/datasets/new/", given).status_code in (302, 303)
+    snapshot = Snapshot.objects.get(name="narrow")
+    assert snapshot.selection == {
+        "campaigns": [campaign.key], "with_simulated": False, "with_unblinded": False, "with_ai": True,
+        "with_adjudicated": True, "since": "2020-01-01", "models": [version.key], "annotators": [ana.pseudonym],
+        "max_per_annotator": 5, "without_flags": ["harmful"],
+    }  # fmt: skip
+    assert snapshot.pair_policy == {
+        "aggregation": "votes", "pairs": "adjacent", "write_ins": True, "veto_flags": ["private"],
+        "veto_criterion": "helpful", "veto_at": 2, "min_agreement": 0.5, "max_chars": 900, "duplicates": "drop",
+    }  # fmt: skip
+
+
+def test_criteria_need_a_weight(project, ravi):
+    campaign = make_judged(project, ["A"], campaign=make_campaign(project, protocol={"criteria": CRITERIA}))
+    given = {"name": "x", "campaigns": [campaign.key], "aggregation": "majority", "question": "criteria"}
+    assert b"How helpful?" in ravi.get("/p/lab/datasets/new/").content
+    page = ravi.post("/p/lab/datasets/new/", given)
+    assert page.status_code == 422 and b"Give at least one criterion a weight." in page.content
+    page = ravi.get("/p/lab/datasets/new/", given | {"weight_helpful": "2"})
+    assert b"they do not say enough about the criteria" in page.content
+
+
+def test_days_in_the_wrong_order_are_a_sentence_in_the_preview(project, ravi):
+    campaign = make_judged(project, ["A"])
+    given = {"campaigns": [campaign.key], "aggregation": "majority", "since": "2026-02-02", "until": "2026-02-01"}
+    page = ravi.get("/p/lab/datasets/new/", given)
+    assert page.status_code == 200 and b"The first day is after the last." in page.content
+
+
+def test_rows_chosen_by_model_are_shown_only_to_who_knows_the_models(project, ravi):
+    campaign = make_judged(project, ["A"])
+    job = campaign.jobs.get()
+    given = {"campaigns": [campaign.key], "aggregation": "majority"}
+    by_model = given | {"models": [job.arms.get().model_version.key]}
+    assert b"First answer 0" in ravi.get("/p/lab/datasets/new/", given).content
+    page = ravi.get("/p/lab/datasets/new/", by_model)
+    assert b"First answer 0" not in page.content and b"not shown while people may still judge" in page.content
+    campaign.stage = "closed"
+    campaign.save(update_fields=["stage"])
+    assert b"First answer 0" in ravi.get("/p/lab/datasets/new/", by_model).content
+    assert ModelReveal.objects.filter(job=job).exists()

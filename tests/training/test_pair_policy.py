@@ -1,0 +1,226 @@
+"""The deciding question and the pair policy: which rows a vote gives, and which stay out, by closed formulas."""
+
+import pytest
+
+from annotation.models import Flag, Score
+from tests.training.judged import (
+    freeze,
+    judge,
+    make_annotator,
+    make_answer,
+    make_arm,
+    make_campaign,
+    make_project,
+    make_prompt,
+    make_set,
+    make_task,
+)
+from training.formats.ballots import Counts, Vote, strict_pairs
+from training.formats.files import read_lineage, read_rows
+from training.formats.policy import PairPolicy
+from training.formats.preference import rows_of_prompt
+from training.previewing import preview
+from training.snapshots import check_snapshot, directory_of
+
+PROMPT = [{"role": "user", "content": "Which?"}]
+
+
+def vote(key: str, ranks: dict[str, int], verdict: str = "ranked", **more) -> Vote:
+    return Vote(key, "train", "p" * 64, PROMPT, sorted(ranks.items(), key=lambda one: one[1]), verdict, **more)
+
+
+def rows(votes, **policy):
+    counts = Counts()
+    return rows_of_prompt(votes, PairPolicy.parse(policy), counts), counts
+
+
+def pairs(built):
+    return {(one.row["chosen"][0]["content"], one.row["rejected"][0]["content"]) for one in built}
+
+
+@pytest.mark.parametrize("k", range(2, 10))
+def test_a_ranking_gives_all_adjacent_or_one_pair(k):
+    answers = [(f"answer {n}", n + 1) for n in range(k)]
+    assert len(strict_pairs(answers)[0]) == k * (k - 1) // 2
+    assert len(strict_pairs(answers, "adjacent")[0]) == k - 1
+    assert strict_pairs(answers, "best_worst")[0] == [("answer 0", f"answer {k - 1}")]
+
+
+def test_adjacent_means_neighbouring_ranks_whatever_their_numbers():
+    assert strict_pairs([("a", 1), ("b", 3), ("c", 3), ("d", 9)], "adjacent")[0] == [
+        ("a", "b"), ("a", "c"), ("b", "d"), ("c", "d"),
+    ]  # fmt: skip
+
+
+def test_a_written_answer_is_above_the_best_of_those_shown():
+    built, _ = rows([vote("1", {"a": 1, "b": 2}, write_in="c")], write_ins=True)
+    assert pairs(built) == {("c", "a"), ("c", "b"), ("a", "b")}
+    built, _ = rows([vote("1", {"a": 1, "b": 1}, "all_bad", write_in="c")], write_ins=True)
+    assert pairs(built) == {("c", "a"), ("c", "b")}
+    built, _ = rows([vote("1", {"a": 1, "b": 2}, write_in=" b ")], write_ins=True)
+    assert pairs(built) == {(" b ", "a")}
+    built, _ = rows([vote("1", {"a": 1, "b": 2}, write_in="c", strength=1.0)], write_ins=True, pairs="adjacent")
+    assert {(one.row["chosen"][0]["content"], one.row["margin"]) for one in built} == {("c", 0.0), ("a", 1.0)}
+
+
+def test_ties_become_rows_of_their_own():
+    votes = [
+        vote("1", {"a": 1, "b": 1}, "both_good"),
+        vote("2", {"a": 1, "b": 1}, "both_good"),
+        vote("3", {"a": 1, "b": 1}, "all_bad"),
+        vote("4", {"c": 1, "d": 1}, "all_bad"),
+        vote("5", {"e": 1, "f": 1}, "both_good"),
+        vote("6", {"e": 1, "f": 1}, "all_bad"),
+    ]
+    built, counts = rows(votes, unpaired=True)
+    found = {one.row["completion"][0]["content"]: (one.row["label"], one.row["vote_share"]) for one in built}
+    assert found == {
+        "a": (True, 0.666667), "b": (True, 0.666667), "c": (False, 1.0), "d": (False, 1.0),
+    }  # fmt: skip
+    assert counts.unpaired["train"] == 4 and counts.rows["train"] == 0
+    assert rows(votes)[0] == []
+
+
+def test_a_vetoed_answer_is_never_chosen_but_may_be_rejected():
+    votes = [vote("1", {"a": 1, "b": 2, "c": 3}, vetoed=("a",))]
+    built, counts = rows(votes)
+    assert pairs(built) == {("b", "c")} and counts.dropped["vetoed"] == 2
+
+
+def test_thin_weak_and_long_pairs_stay_out():
+    votes = [
+        vote("1", {"a": 1, "b": 2}, strength=0.5),
+        vote("2", {"a": 1, "b": 2}, strength=1.0),
+        vote("3", {"b": 1, "a": 2}, strength=0.5),
+    ]
+    for policy, why in (
+        ({"min_votes": 4}, "few_votes"),
+        ({"min_agreement": 0.7}, "low_agreement"),
+        ({"min_strength": 0.34}, "weak"),
+        ({"max_chars": 6}, "too_long"),
+    ):
+        built, counts = rows(votes, **policy)
+        assert built == [] and counts.dropped[why] == 1
+    built, _ = rows(votes, min_votes=3, min_agreement=0.66, min_strength=0.33, max_chars=7)
+    assert len(built) == 1
+
+
+def test_the_cap_of_a_prompt_keeps_the_lowest_ids():
+    votes = [vote("1", {f"answer {n}": n for n in range(1, 6)})]
+    everything, _ = rows(votes)
+    built, counts = rows(votes, max_per_prompt=3)
+    assert [one.row["id"] for one in built] == [one.row["id"] for one in everything[:3]]
+    assert counts.dropped["over_prompt_cap"] == 7
+
+
+def test_rows_that_read_alike_are_one_where_asked():
+    votes = [vote("1", {"Yes": 1, "no": 2}), vote("2", {"yes ": 1, "NO": 2}), vote("3", {"Yes": 1, "no": 2})]
+    built, counts = rows(votes, aggregation="votes", duplicates="drop")
+    assert len(built) == 1 and counts.dropped["duplicates"] == 2
+    assert len(rows(votes, aggregation="votes")[0]) == 3
+
+
+def test_lengths_are_counted():
+    _, counts = rows([vote("1", {"long answer": 1, "no": 2})])
+    assert counts.lengths == {"chosen": 11, "rejected": 2, "chosen_longer": 1.0}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"aggregation": "mean"}, {"pairs": "some"}, {"criteria": {"x": 0}}, {"criteria": 3}, {"min_votes": 0},
+        {"min_agreement": 1.5}, {"veto_flags": ["ugly"]}, {"duplicates": "maybe"}, {"max_chars": -1}, {"colour": 1},
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense_is_a_sentence(wrong):
+    with pytest.raises(ValueError, match=r"\.$"):
+        PairPolicy.parse(wrong)
+
+
+def test_the_stored_form_holds_what_differs_and_reads_back():
+    assert PairPolicy().stored() == {"aggregation": "majority"}
+    policy = PairPolicy.parse({"criteria": {"safe": 2, "kind": 1}, "veto_flags": ["harmful"], "max_chars": 9})
+    assert policy.criteria == (("kind", 1.0), ("safe", 2.0))
+    assert PairPolicy.parse(policy.stored()) == policy
+
+
+# ---- criteria, on real judgements ------------------------------------------------------------------------------------
+
+CRITERIA = [
+    {"name": "helpful", "label": "Helpful", "kind": "rate", "levels": 5},
+    {"name": "harm", "label": "Harm", "kind": "rate", "levels": 5, "is_higher_better": False},
+    {"name": "brief", "label": "Shorter", "kind": "compare", "levels": 2},
+]
+
+
+@pytest.fixture
+def rated(db):
+    """One task of two answers: the first is more helpful, more harmful, and longer."""
+    project = make_project()
+    campaign = make_campaign(project, kind="rate", protocol={"criteria": CRITERIA})
+    prompt, arm = make_prompt(make_set(project), "How?"), make_arm(project)
+    task = make_task(campaign, [make_answer(arm, prompt, text) for text in ("first", "second")])
+    said = judge(task, make_annotator(project), "tie")
+    first, second = [slot.candidate for slot in task.slots.all()]
+    for candidate, criterion, value in (
+        (first, "helpful", 5), (second, "helpful", 2), (first, "harm", 4), (second, "harm", 2), (None, "brief", 1),
+    ):  # fmt: skip
+        Score.objects.create(judgement=said, candidate=candidate, criterion=criterion, value=value)
+    return project, campaign
+
+
+def chosen(project, campaign, **policy):
+    seen = preview(project=project, campaigns=[campaign], pair_policy=policy)
+    return [(row["chosen"][0]["content"], row["margin"]) for row in seen.first_rows]
+
+
+def test_each_criterion_decides_in_its_own_direction(rated):
+    assert chosen(*rated) == []
+    assert chosen(*rated, criteria={"helpful": 1}) == [("first", 0.75)]
+    assert chosen(*rated, criteria={"harm": 1}) == [("second", 0.5)]
+    assert chosen(*rated, criteria={"brief": 1}) == [("second", 0.5)]
+
+
+def test_a_weighted_sum_decides_with_its_difference_as_margin(rated):
+    assert chosen(*rated, criteria={"helpful": 1, "harm": 1}) == [("first", 0.125)]
+    assert chosen(*rated, criteria={"helpful": 1, "harm": 3}) == [("second", 0.1875)]
+    assert chosen(*rated, criteria={"helpful": -1}) == [("second", 0.75)]
+
+
+def test_judgements_that_do_not_say_enough_are_counted(rated):
+    seen = preview(project=rated[0], campaigns=[rated[1]], pair_policy={"criteria": {"kind": 1}})
+    assert [(reason, n) for reason, n, *_ in seen.dropped] == [("unscored", 1)]
+
+
+def test_a_low_rating_or_a_flag_vetoes_for_good(rated):
+    project, campaign = rated
+    assert chosen(project, campaign, criteria={"helpful": 1}, veto_criterion="harm", veto_at=4) == []
+    assert chosen(project, campaign, criteria={"helpful": 1}, veto_criterion="harm", veto_at=5) == [("first", 0.75)]
+    task = campaign.tasks.get()
+    flag = Flag.objects.create(
+        task=task, candidate=task.slots.first().candidate, annotator=make_annotator(project), kind="harmful"
+    )
+    assert chosen(project, campaign, criteria={"helpful": 1}, veto_flags=["harmful"]) == []
+    snapshot = freeze(project, [campaign], pair_policy={"criteria": {"harm": 1}, "veto_flags": ["harmful"]})
+    Flag.objects.filter(pk=flag.pk).update(status="dismissed")
+    campaign.protocol = {"criteria": [{**CRITERIA[1], "is_higher_better": True}]}
+    campaign.save()
+    check_snapshot(snapshot)
+
+
+@pytest.mark.django_db
+def test_unpaired_rows_are_frozen_with_files_lineage_and_hash_of_their_own():
+    project = make_project()
+    campaign, arm, prompts = make_campaign(project), make_arm(project), make_set(project)
+    for number, verdict in enumerate(["both_good", "all_bad"]):
+        prompt = make_prompt(prompts, f"Question {number}?", split=["train", "holdout"][number])
+        task = make_task(campaign, [make_answer(arm, prompt, f"{word} {number}") for word in "ab"])
+        judge(task, make_annotator(project), "tie" if verdict == "both_good" else "bad", verdict=verdict)
+    snapshot = freeze(project, [campaign], pair_policy={"unpaired": True})
+    assert snapshot.is_ready, snapshot.error
+    directory = directory_of(snapshot)
+    train, test = (list(read_rows(directory / f"unpaired-{split}.jsonl")) for split in ("train", "test"))
+    assert [row["label"] for row in train] == [True, True] and [row["label"] for row in test] == [False, False]
+    assert {entry["id"] for entry in read_lineage(directory)} == {row["id"] for row in train + test}
+    assert (directory / "unpaired-test.parquet").exists()
+    check_snapshot(snapshot)

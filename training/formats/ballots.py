@@ -1,0 +1,194 @@
+"""Votes of one prompt, gathered by pair of answers. Pure: the same votes give the same ballots, in whatever order they come."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any, Literal
+
+from training.formats.policy import PairPolicy, Pairs
+
+Split = Literal["train", "test"]
+SPLITS: tuple[Split, ...] = ("train", "test")
+Messages = Sequence[Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """One judgement of one prompt's answers.
+
+    key        the judgement's
+    answers    (text, rank): 1 is best, equal ranks are a tie
+    verdict    ranked, tie, both_good or all_bad
+    strength   0 ... 1, 0 where it was not asked
+    values     of the answers, 0 ... 1 each, where criteria decide: the margin of a pair is their difference
+    task       whose answers these are, where a ruling must be told from the votes that it overrules
+    write_in   a better answer, written by the person
+    vetoed     answers that must not be chosen
+    """
+
+    key: str
+    split: Split
+    prompt_id: str
+    prompt: Messages
+    answers: Sequence[tuple[str, int]]
+    verdict: str
+    strength: float = 0.0
+    values: tuple[float, ...] = ()
+    task: int = 0
+    is_ruling: bool = False
+    write_in: str = ""
+    vetoed: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Counts:
+    """What came of the votes, for the preview and the manifest."""
+
+    rows: Counter[str] = field(default_factory=Counter)
+    prompts: Counter[str] = field(default_factory=Counter)
+    judgements: Counter[str] = field(default_factory=Counter)
+    unpaired: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
+    n_disputed: int = 0
+    n_overlapping: int = 0
+    n_meetings: int = 0
+    n_agreements: int = 0
+    near_duplicates: int = 0
+    chosen_chars: int = 0
+    rejected_chars: int = 0
+    n_chosen_longer: int = 0
+
+    @property
+    def agreement(self) -> float | None:
+        """How often two judgements of the same pair, each for one answer, are for the same one."""
+        return self.n_agreements / self.n_meetings if self.n_meetings else None
+
+    @property
+    def lengths(self) -> dict[str, float] | None:
+        """Mean characters of chosen and rejected answers, and the share of rows whose chosen one is longer."""
+        if not (n := sum(self.rows.values())):
+            return None
+        return {
+            "chosen": round(self.chosen_chars / n, 1),
+            "rejected": round(self.rejected_chars / n, 1),
+            "chosen_longer": round(self.n_chosen_longer / n, 6),
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        found = {
+            "rows": {split: self.rows[split] for split in SPLITS},
+            "prompts": {split: self.prompts[split] for split in SPLITS},
+            "judgements": {split: self.judgements[split] for split in SPLITS},
+            "dropped": dict(sorted(self.dropped.items())),
+            "disputed": self.n_disputed,
+            "overlapping": self.n_overlapping,
+            "agreement": None if self.agreement is None else round(self.agreement, 6),
+            "meetings": self.n_meetings,
+            "near_duplicates": self.near_duplicates,
+            "lengths": self.lengths,
+        }
+        if self.unpaired:
+            found["unpaired"] = {split: self.unpaired[split] for split in SPLITS}
+        return found
+
+
+def strict_pairs(answers: Sequence[tuple[str, int]], pairs: Pairs = "all") -> tuple[list[tuple[str, str]], int]:
+    """(better, worse) texts of one ranking, sorted; and how many were left out for equal texts.
+
+    all         k answers without a tie give k·(k−1)/2 pairs (Ouyang et al. 2022, section 3.5)
+    adjacent    of neighbouring ranks only: k−1
+    best_worst  the first rank against the last: 1
+    The same text on both sides says nothing, nor does a pair that the same ranking has both ways because two of its answers read alike.
+    """
+    found: set[tuple[str, str]] = set()
+    n_equal = 0
+    place = {rank: number for number, rank in enumerate(sorted({rank for _, rank in answers}))}
+    last = len(place) - 1
+    for (first, rank_a), (second, rank_b) in combinations(answers, 2):
+        if rank_a == rank_b or not _is_asked_for(pairs, sorted((place[rank_a], place[rank_b])), last):
+            continue
+        if first.strip() == second.strip():
+            n_equal += 1
+        else:
+            found.add((first, second) if rank_a < rank_b else (second, first))
+    both_ways = {pair for pair in found if pair[::-1] in found}
+    return sorted(found - both_ways), n_equal + len(both_ways) // 2
+
+
+def _is_asked_for(pairs: Pairs, places: list[int], last: int) -> bool:
+    if pairs == "all":
+        return True
+    return places[1] - places[0] == 1 if pairs == "adjacent" else places == [0, last]
+
+
+@dataclass(slots=True)
+class Ballot:
+    """All judgements of one pair of texts (``first`` < ``second``)."""
+
+    first: str
+    second: str
+    # (judgement key, weight, strength, 0 = for the first, 1 = for the second, None = for neither)
+    marks: list[tuple[str, float, float, int | None]] = field(default_factory=list)
+
+    def votes_for(self, side: int) -> int:
+        return sum(mark[3] == side for mark in self.marks)
+
+
+def ballots_of(votes: Sequence[Vote], policy: PairPolicy, counts: Counts) -> list[Ballot]:
+    """The ballots, sorted by their texts; votes in the order given."""
+    ballots: dict[tuple[str, str], Ballot] = {}
+
+    def ballot(a: str, b: str) -> Ballot:
+        key = (a, b) if a < b else (b, a)
+        found = ballots.get(key)
+        if found is None:
+            found = ballots[key] = Ballot(*key)
+        return found
+
+    for vote in votes:
+        answers = _with_write_in(vote) if policy.write_ins and vote.write_in else vote.answers
+        pairs, n_equal = strict_pairs(answers, policy.pairs)
+        if n_equal:
+            counts.dropped["equal_texts"] += n_equal
+        weight = 1 / len(pairs) if pairs else 0.0
+        for better, worse in pairs:
+            side = 0 if better < worse else 1
+            ballot(better, worse).marks.append((vote.key, weight, _strength(vote, better, worse), side))
+        for tied in sorted(_ties(answers, pairs)):
+            ballot(*tied).marks.append((vote.key, 0.0, 0.0, None))
+    return [ballots[key] for key in sorted(ballots)]
+
+
+def _with_write_in(vote: Vote) -> list[tuple[str, int]]:
+    """The person's own answer above all that were shown; one that is only an answer shown, copied, takes that one's place."""
+    own = vote.write_in.strip()
+    return [(vote.write_in, 0), *(answer for answer in vote.answers if answer[0].strip() != own)]
+
+
+def _strength(vote: Vote, better: str, worse: str) -> float:
+    if vote.values:
+        by_text = {text: value for (text, _), value in zip(vote.answers, vote.values, strict=True)}
+        return abs(by_text.get(better, 0.0) - by_text.get(worse, 0.0)) if {better, worse} <= set(by_text) else 0.0
+    return 0.0 if vote.write_in and vote.write_in == better else vote.strength
+
+
+def _ties(answers: Sequence[tuple[str, int]], pairs: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    tied = {
+        (a, b) if a < b else (b, a)
+        for (a, rank_a), (b, rank_b) in combinations(answers, 2)
+        if rank_a == rank_b and a != b
+    }
+    if tied:
+        tied -= {(a, b) if a < b else (b, a) for a, b in pairs}
+    return iter(tied)
+
+
+def count_agreement(ballots: Sequence[Ballot], counts: Counts) -> None:
+    for ballot in ballots:
+        n_first, n_second = ballot.votes_for(0), ballot.votes_for(1)
+        n = n_first + n_second
+        counts.n_overlapping += len(ballot.marks) >= 2
+        counts.n_disputed += bool(n_first and n_second)
+        counts.n_meetings += n * (n - 1) // 2
+        counts.n_agreements += n_first * (n_first - 1) // 2 + n_second * (n_second - 1) // 2
