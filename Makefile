@@ -31,6 +31,7 @@ bench: setup ## run the benchmarks and write benchmarks/results/*.json
 
 docs: setup ## write the generated pages: .env.example, docs/reference, figures in the README
 	$(PY) scripts/settings_reference.py
+	$(PY) scripts/export_formats.py
 	$(PY) scripts/figures.py
 
 fmt: setup ## format the code and mend what the linter can mend

@@ -81,6 +81,16 @@ class Env(BaseSettings):
         default=512, ge=1, description="Largest file that may be uploaded, in MiB.", json_schema_extra={"group": PLACES}
     )
 
+    export_keep_days: int = Field(
+        default=7, ge=1, description="Days that the file of an export is kept.", json_schema_extra={"group": PLACES}
+    )
+    export_link_minutes: int = Field(
+        default=60,
+        ge=1,
+        description="Minutes that a link to the file of an export is good for.",
+        json_schema_extra={"group": PLACES},
+    )
+
     secret_key: SecretStr | None = _setting(
         None,
         WEB,

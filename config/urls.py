@@ -24,6 +24,7 @@ urlpatterns = [
     ),
     path("api/v1/", include("generation.api_urls")),
     path("api/v1/", include("annotation.api_urls")),
+    path("api/v1/", include("training.exports.api_urls")),
 ]
 
 handler400 = "core.problems.bad_request"

@@ -12,6 +12,7 @@ from annotation.questions import withdraw_orphans
 from core.jobs import reap
 from generation.deploy import tend_deployments
 from loop.rounds import advance_rounds
+from training.exports.job import remove_old_exports
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +24,7 @@ CHORES: tuple[Callable[[], object], ...] = (
     settle_turns,
     tend_deployments,
     advance_rounds,
+    remove_old_exports,
 )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from config.env import ROOT
-from scripts import settings_reference
+from scripts import export_formats, settings_reference
 
 PAGES = sorted(
     path for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")] if not path.is_relative_to(ROOT / "var")
@@ -16,6 +16,10 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 def test_the_settings_page_and_the_example_say_what_the_code_says():
     assert settings_reference.stale() == [], "type: make docs"
+
+
+def test_the_page_of_export_formats_says_what_the_code_says():
+    assert export_formats.stale() == [], "type: make docs"
 
 
 def test_every_setting_has_a_sentence_and_a_group():

@@ -8,13 +8,12 @@ from typing import Any, cast
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts.access import person, project_view
-from accounts.audit import record
 from accounts.models import Project, Role, User
 from core.errors import DomainError
 from core.htmx import render_page, see_other
@@ -23,7 +22,7 @@ from generation.models import GenerationJob
 from generation.sampling import may_see_models
 from training import freezing
 from training.dataset_form import DatasetForm
-from training.downloads import download
+from training.downloads import download, note_download
 from training.formats.ballots import SPLITS
 from training.formats.files import read_lineage, read_rows
 from training.formats.preference import Row
@@ -242,15 +241,24 @@ def _files(snapshot: Snapshot) -> list[ShownFile]:
 @project_view(Role.RESEARCHER)
 def dataset_file(request: HttpRequest, project: Project, key: str, name: str) -> HttpResponse:
     snapshot = snapshot_or_404(project, key)
+    return cast(HttpResponse, send_file(request, snapshot, name))
+
+
+def send_file(request: HttpRequest, snapshot: Snapshot, name: str) -> HttpResponseBase:
+    """A file of a frozen dataset as an attachment, or the range asked for."""
     if name not in FILE_WORDS:
         raise Http404("There is no such file.")
     directory = directory_of(snapshot)
     manifest = read_manifest(ARTIFACT_KIND, snapshot.artifact_sha256)
+    if name != MANIFEST and name not in manifest:
+        raise Http404("This dataset has no such file.")
     sha256 = snapshot.artifact_sha256 if name == MANIFEST else str(manifest[name]["sha256"])
-    if "Range" not in request.headers:  # the parts of one download are one
+    if request.method == "GET":
         detail = {"file": name, "name": snapshot.name}
-        record("dataset.download", user=person(request), project=project, subject=snapshot, detail=detail)
-    return cast(HttpResponse, download(request, directory / name, name=f"{snapshot.name}-{name}", sha256=sha256))
+        note_download(
+            "dataset.download", user=person(request), project=snapshot.project, subject=snapshot, detail=detail
+        )
+    return download(request, directory / name, name=f"{snapshot.name}-{name}", sha256=sha256)
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,25 @@
 """Files of frozen datasets over HTTP: as attachments, whole or in part, so that a large download can go on where it broke off."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+from django.db import models
+from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.utils.http import content_disposition_header
 
+from accounts.audit import record
+from accounts.models import AuditEvent, Project, User
+
 CHUNK_BYTES = 1 << 16
-TYPES = {".jsonl": "application/jsonl", ".json": "application/json", ".parquet": "application/vnd.apache.parquet"}
+SAME_DOWNLOAD = timedelta(minutes=10)
+TYPES = {
+    ".jsonl": "application/jsonl", ".json": "application/json", ".parquet": "application/vnd.apache.parquet",
+    ".zst": "application/zstd", ".csv": "text/csv; charset=utf-8", ".zip": "application/zip",
+}  # fmt: skip
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 
@@ -56,6 +67,17 @@ def download(request: HttpRequest, path: Path, *, name: str, sha256: str) -> Htt
     if part:
         response.headers["Content-Range"] = f"bytes {first}-{last}/{n_bytes}"
     return response
+
+
+def note_download(
+    action: str, *, user: User, project: Project, subject: models.Model, detail: Mapping[str, Any]
+) -> None:
+    """Write a download into the audit log: once for all its parts, which may be many and come in any order."""
+    earlier = AuditEvent.objects.filter(
+        action=action, user=user, project=project, detail=dict(detail), created_at__gt=Now() - SAME_DOWNLOAD
+    )
+    if not earlier.exists():
+        record(action, user=user, project=project, subject=subject, detail=detail)
 
 
 def _bytes(path: Path, first: int, length: int) -> Iterator[bytes]:

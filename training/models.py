@@ -75,6 +75,54 @@ class SnapshotJudgement(models.Model):
         ]
 
 
+class ExportJob(JobFields):
+    """A frozen dataset in one format as one file: made once for all who ask, kept for a while, made again when asked again."""
+
+    job_task: ClassVar = "training.tasks.run_export"
+
+    key = models.CharField(max_length=12, unique=True, default=new_key, editable=False)
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="exports")
+    snapshot = models.ForeignKey(Snapshot, on_delete=models.CASCADE, related_name="exports")
+    file_format = models.CharField(max_length=40, help_text="a name of training.exports.formats")
+    container = models.CharField(max_length=20, help_text="a name of training.exports.containers")
+    options = models.JSONField(default=dict, help_text="as training.exports.options.Options")
+    destination = models.CharField(max_length=300, blank=True, help_text="where it is sent besides; empty: nowhere")
+    source_sha256 = models.CharField(max_length=64, help_text="the dataset's directory that it was made from")
+    recipe_sha256 = models.CharField(max_length=64, help_text="over all of the above: one live export of each recipe")
+    filename = models.CharField(max_length=200)
+    n_rows = models.BigIntegerField(default=0)
+    n_bytes = models.BigIntegerField(default=0)
+    sha256 = models.CharField(max_length=64, blank=True, help_text="of the file")
+    artifact_sha256 = models.CharField(max_length=64, blank=True, help_text="the stored directory, kind 'exports'")
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="the file is deleted then")
+    removed_at = models.DateTimeField(null=True, blank=True, help_text="when it was deleted")
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            status_check("export_status", JobStatus),
+            models.UniqueConstraint(
+                fields=["snapshot", "recipe_sha256"],
+                condition=Q(removed_at__isnull=True, status__in=["queued", "running", "cancelling", "succeeded"]),
+                name="one_live_export_of_a_recipe",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.filename
+
+    @property
+    def is_ready(self) -> bool:
+        return self.status == JobStatus.SUCCEEDED and self.removed_at is None
+
+
+class ExportJobEvent(EventFields):
+    subject = models.ForeignKey(ExportJob, on_delete=models.CASCADE, related_name="events")
+
+
 class TrainingRun(JobFields):
     """One method on one snapshot from one model, with a frozen spec. Its child process is replaceable."""
 

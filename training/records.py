@@ -24,9 +24,9 @@ from annotation.models import (
 from annotation.protocol import LETTERS
 from core.ids import canonical_json, group_sha256
 from generation.models import Candidate, JobArm, ModelVersion, Prompt
+from training.formats.files import RECORDS
 from training.models import Snapshot
 
-RECORDS = "records.jsonl"
 CHUNK_JUDGEMENTS = 500
 IMPORTED = "imported"
 CHOICES = {"tie": "tie", "both_good": "both_good", "all_bad": "both_bad"}

@@ -17,6 +17,13 @@ def run_freeze(snapshot_id: int) -> None:
     freeze(snapshot_id)
 
 
+@shared_task(name="training.tasks.run_export", ignore_result=True)
+def run_export(export_id: int) -> None:
+    from training.exports.job import run_export as export
+
+    export(export_id)
+
+
 @shared_task(name="training.tasks.run_evaluation", ignore_result=True)
 def run_evaluation(evaluation_id: int) -> None:
     from training.evaluate import run_evaluation as evaluate

@@ -3,6 +3,7 @@
 from django.urls import path
 
 from training import dataset_views, evaluation_views, lineage_views, run_views
+from training.exports import views as export_views
 
 app_name = "training"
 
@@ -15,6 +16,11 @@ urlpatterns = [
     path("datasets/<slug:key>/check/", dataset_views.check, name="snapshot-check"),
     path("datasets/<slug:key>/files/<str:name>", dataset_views.dataset_file, name="snapshot-file"),
     path("datasets/<slug:key>/rows/<slug:row>/", dataset_views.dataset_row, name="snapshot-row"),
+    path("datasets/<slug:key>/export/", export_views.new_export, name="export-new"),
+    path("exports/<slug:key>/", export_views.export, name="export"),
+    path("exports/<slug:key>/cancel/", export_views.cancel, name="export-cancel"),
+    path("exports/<slug:key>/again/", export_views.again, name="export-again"),
+    path("exports/<slug:key>/file/<str:signed>/<str:name>", export_views.export_file, name="export-file"),
     path("runs/", run_views.runs, name="runs"),
     path("runs/new/", run_views.new_run, name="run-new"),
     path("runs/<slug:key>/", run_views.run, name="run"),

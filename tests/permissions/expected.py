@@ -83,17 +83,20 @@ PROJECT: dict[str, str] = {
         for methods, addresses in {
             "GET SM": (
                 "datasets/", "datasets/<slug:key>/", "datasets/<slug:key>/files/<str:name>", "datasets/<slug:key>/rows/<slug:row>/",
+                "exports/<slug:key>/", "exports/<slug:key>/file/<str:signed>/<str:name>",
                 "deployments/<slug:key>/", "evaluations/", "evaluations/<slug:key>/", "generate/", "generate/<slug:key>/",
                 "generate/<slug:key>/answers/", "models/", "models/<slug:key>/", "models/fetches/<slug:key>/", "prompts/",
                 "prompts/<slug:key>/", "prompts/<slug:key>/<slug:prompt_key>/", "prompts/imports/<slug:key>/",
                 "prompts/imports/<slug:key>/report.csv", "runs/", "runs/<slug:key>/", "rounds/", "rounds/<int:number>/",
             ),
             "GET SM, POST SM": (
+                "datasets/<slug:key>/export/",
                 "datasets/new/", "deployments/", "evaluations/new/", "generate/new/", "models/new/", "prompts/<slug:key>/import/",
                 "prompts/import/", "runs/new/", "rounds/new/",
             ),
             "POST SM": (
                 "datasets/<slug:key>/again/", "datasets/<slug:key>/cancel/", "datasets/<slug:key>/check/",
+                "exports/<slug:key>/again/", "exports/<slug:key>/cancel/",
                 "deployments/<slug:key>/cancel/", "deployments/<slug:key>/retire/", "deployments/<slug:key>/retry/",
                 "deployments/roll-back/", "evaluations/<slug:key>/again/", "evaluations/<slug:key>/cancel/",
                 "evaluations/<slug:key>/reveal/", "generate/<slug:key>/cancel/", "generate/<slug:key>/go-on/",
@@ -155,6 +158,8 @@ API: dict[str, str] = {
     "api/v1/deploy/endpoints/<slug:endpoint>/claim": "deploy",
     "api/v1/deploy/endpoints/<slug:endpoint>/state": "deploy",
     "api/v1/deploy/endpoints/<slug:endpoint>/wanted": "deploy",
+    "api/v1/projects/<slug:project>/datasets/<slug:key>/files/<str:name>": "export",
+    "api/v1/projects/<slug:project>/exports/<slug:key>/files/<str:name>": "export",
     "api/v1/projects/<slug:project>/vote-imports": "import",
     "api/v1/projects/<slug:project>/vote-imports/<slug:key>": "import",
     "api/v1/projects/<slug:project>/vote-imports/<slug:key>/begin": "import",

@@ -26,6 +26,8 @@ from tests.annotation.builders import make_campaign, make_job, make_model, make_
 from tests.annotation.live_world import make_live
 from tests.annotation.test_practice import write_items
 from tests.training.judged import freeze, make_arm, make_judged
+from training.exports.job import run_export, start_export
+from training.exports.links import link_for
 from training.models import Evaluation, Snapshot, TrainingRun
 from training.snapshots import directory_of
 
@@ -194,11 +196,13 @@ class World:
             self.project,
             [make_judged(self.project, arm=make_arm(self.project, make_model(self.project, "canary-frozen")))],
         )
-        rows = [
-            json.loads(line)
-            for file in sorted(directory_of(snapshot).glob("*.jsonl"))
-            if "lineage" not in file.name
-            for line in file.read_text().splitlines()
-        ]
+        rows = [json.loads(line) for line in (directory_of(snapshot) / "train.jsonl").read_text().splitlines()]
         self.values["datasets/<slug:key>/rows/<slug:row>"] = rows[0]["id"]
+        job = start_export(snapshot=snapshot, file_format="hh", container="jsonl", by=None)
+        run_export(job.pk)
+        job.refresh_from_db()
+        links = {letter: link_for(job, user) for letter, user in {**self.members, "*": self.all_roles}.items()}
+        signed = "exports/<slug:key>/file/<str:signed>"
+        self.links = {letter: {signed: link.split("/")[-2]} for letter, link in links.items()}
+        self.values |= {"exports/<slug:key>": job.key, f"{signed}/<str:name>": job.filename, **self.links["*"]}
         return snapshot

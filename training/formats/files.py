@@ -23,7 +23,7 @@ from training.formats.preference import COLUMNS, UNPAIRED_COLUMNS, Built, Row, l
 T = TypeVar("T")
 FORMAT = "whetstone-preference-1"
 ROWS_A_GROUP = 2000
-LINEAGE, DESCRIPTION = "lineage.jsonl", "dataset.json"
+LINEAGE, RECORDS, DESCRIPTION = "lineage.jsonl", "records.jsonl", "dataset.json"
 UNPAIRED = "unpaired"
 
 _MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))

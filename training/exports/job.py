@@ -1,0 +1,252 @@
+"""Exports as jobs: asked for, written by a worker, found again by whoever asks the same, deleted after a while.
+
+The same dataset, format and options are one file: who asks for it while it is there gets it at once.
+"""
+
+import logging
+import shutil
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, InterfaceError, OperationalError, transaction
+from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Now
+from django.utils.text import slugify
+
+from accounts.access import allows, membership_of
+from accounts.audit import record
+from accounts.models import Project, Role, User
+from core import jobs
+from core.beating import CancelAsked, Keeper, LeaseLost
+from core.errors import DomainError, require
+from core.ids import canonical_json, new_key, sha256_hex
+from core.jobs import JobStatus
+from core.storage import artifact_path, artifacts_root, file_sha256, home, read_manifest, store_directory
+from training.exports.containers import CONTAINERS
+from training.exports.formats import Format, format_named
+from training.exports.options import Options
+from training.exports.writing import write_export
+from training.models import ExportJob, Snapshot
+from training.snapshots import directory_of
+
+ARTIFACT_KIND = "exports"
+VERSION = 1  # of the formats: an export of an earlier one is not taken for the same
+LEASE_SECONDS = 300
+BEAT_SECONDS = 1.0
+KIB = 10
+LIVE = (JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.CANCELLING, JobStatus.SUCCEEDED)
+logger = logging.getLogger(__name__)
+
+
+# ---- asking ----------------------------------------------------------------------------------------------------------
+
+
+def start_export(
+    *, snapshot: Snapshot, file_format: str, container: str, options: Mapping[str, Any] | None = None, by: User | None
+) -> ExportJob:
+    """The export of a frozen dataset: the one that is there, else a new one, queued.
+
+    options  as ``Options``: split, details, models, people
+    Raises DomainError for a dataset that is not ready, and for what a format cannot be.
+    """
+    chosen, made = format_named(file_format), Options.parse(options or {})
+    require(
+        container in chosen.containers,
+        f"{chosen.label} is not written as {container[:40]}.",
+        how=f"Choose one of {', '.join(chosen.containers)}.",
+    )
+    directory_of(snapshot)
+    made = _only_what_matters(made, chosen)
+    recipe = sha256_hex(canonical_json([VERSION, snapshot.artifact_sha256, chosen.name, container, made.model_dump()]))
+    fields = {
+        "project": snapshot.project, "snapshot": snapshot, "file_format": chosen.name, "container": container,
+        "options": made.model_dump(), "source_sha256": snapshot.artifact_sha256, "recipe_sha256": recipe,
+        "filename": filename_of(snapshot, chosen, container, made), "unit": "KiB", "requested_by": by,
+    }  # fmt: skip
+    try:
+        with transaction.atomic():
+            job = ExportJob.objects.create(**fields)
+            job.events.create(before="", after=job.status, by=by)
+            _record("export.start", job, by)
+            jobs.enqueue_on_commit(job)
+    except IntegrityError:
+        job = ExportJob.objects.get(snapshot=snapshot, recipe_sha256=recipe, removed_at=None, status__in=LIVE)
+        _keep_longer(job)
+        _record("export.reuse", job, by)
+    return job
+
+
+def require_ready(snapshot: Snapshot) -> None:
+    """Raises DomainError for a dataset that cannot be exported yet, or whose files are gone."""
+    directory_of(snapshot)
+
+
+def _only_what_matters(options: Options, chosen: Format) -> Options:
+    """Without what changes nothing in this format, so that equal files are one export."""
+    return Options(**{name: value for name, value in options.model_dump().items() if name in chosen.uses})
+
+
+def filename_of(snapshot: Snapshot, chosen: Format, container: str, options: Options) -> str:
+    stem = slugify(snapshot.name)[:60] or snapshot.key
+    ending = "zip" if container == "zip" else CONTAINERS[container].ending
+    parts = [stem, chosen.name, *([options.split] if chosen.has_split else [])]
+    return f"{'-'.join(parts)}.{ending}"
+
+
+def _keep_longer(job: ExportJob) -> None:
+    if job.status == JobStatus.SUCCEEDED:
+        ExportJob.objects.filter(pk=job.pk, removed_at=None).update(expires_at=_expiry())
+        job.refresh_from_db()
+
+
+def _expiry() -> Any:
+    return jobs.from_now(timedelta(days=settings.WHETSTONE.export_keep_days).total_seconds())
+
+
+def _record(action: str, job: ExportJob, by: User | None) -> None:
+    detail = {
+        "dataset": job.snapshot.name, "format": job.file_format, "container": job.container, "options": job.options,
+    }  # fmt: skip
+    record(action, user=by, project=job.project, subject=job, detail=detail)
+
+
+def cancel_export(job: ExportJob, *, by: User) -> None:
+    with transaction.atomic():
+        jobs.request_cancel(job, by=by)
+        _record("export.cancel", job, by)
+
+
+def exports_of(snapshot: Snapshot) -> QuerySet[ExportJob]:
+    """What was exported of a dataset and can be had or is on its way, newest first."""
+    return snapshot.exports.filter(removed_at=None).exclude(status=JobStatus.CANCELLED).order_by("-id")
+
+
+# ---- making ----------------------------------------------------------------------------------------------------------
+
+
+def run_export(job_id: int) -> None:
+    """Write an export's file. Safe to call at any time, by any number of workers."""
+    job = ExportJob.objects.select_related("project", "snapshot", "requested_by").filter(pk=job_id).first()
+    token = jobs.claim(job, seconds=LEASE_SECONDS) if job else None
+    if job is None or token is None:
+        return
+    try:
+        _check_right(job)
+        _write(job, Keeper(job, token, LEASE_SECONDS))
+    except LeaseLost:
+        return
+    except CancelAsked:
+        jobs.cancelled(job, token, message="Cancelled")
+    except DomainError as problem:
+        jobs.fail(job, token, f"{problem.sentence} {problem.how}".strip())
+    except OSError as problem:
+        jobs.fail(job, token, f"The file could not be written: {problem.strerror}. Free some disk space and try again.")
+    except (OperationalError, InterfaceError):
+        logger.exception("Export %s goes back to the queue.", job.key)
+        jobs.release(job, token, note="The database did not answer; the export goes on in a moment.", is_failure=True)
+    except Exception as problem:
+        logger.exception("Export %s could not be made.", job.key)
+        sentence = f"The export stopped on something unexpected: {type(problem).__name__}. The log has the details."
+        jobs.fail(job, token, sentence)
+
+
+def _check_right(job: ExportJob) -> None:
+    """Who asked may have lost the role meanwhile. An export that nobody asked for is the system's own."""
+    if job.requested_by is None:
+        return
+    require(may_export(job.requested_by, job.project), "Whoever asked for this export may no longer export here.")
+
+
+def may_export(user: User, project: Project) -> bool:
+    membership = membership_of(user, project)
+    return membership is not None and allows(membership, Role.RESEARCHER)
+
+
+def _write(job: ExportJob, keeper: Keeper) -> None:
+    chosen, source = format_named(job.file_format), directory_of(job.snapshot)
+    require(job.source_sha256 == job.snapshot.artifact_sha256, "The dataset has been changed.", how="Export it again.")
+    folder = home() / "exporting"
+    for stale in folder.glob(f"{job.key}-*"):  # of a worker that was killed, or whose lease is lost
+        shutil.rmtree(stale, ignore_errors=True)
+    directory = folder / f"{job.key}-{new_key()}"
+    directory.mkdir(parents=True)
+    keeper.beat(step=0, total_steps=max(1, _bytes_to_read(source, chosen, job.options["split"]) >> KIB))
+    last = time.monotonic()
+
+    def beat(n_read: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= BEAT_SECONDS:
+            keeper.beat(step=n_read >> KIB)
+            last = time.monotonic()
+
+    try:
+        path = directory / job.filename
+        n_rows = write_export(
+            source, path, export_format=chosen, container=job.container, options=Options(**job.options), beat=beat
+        )
+        require(
+            n_rows,
+            f"The dataset has nothing for {chosen.label} on this side of the split.",
+            how="Choose another format, or the other split.",
+        )
+        keeper.beat()
+        n_bytes, sha256 = path.stat().st_size, file_sha256(path)
+        artifact = store_directory(ARTIFACT_KIND, directory)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    jobs.finish(
+        job, keeper.token, message=f"{n_rows:,} rows", n_rows=n_rows, n_bytes=n_bytes, sha256=sha256,
+        artifact_sha256=artifact, expires_at=_expiry(), step=F("total_steps"),
+    )  # fmt: skip
+
+
+def _bytes_to_read(directory: Path, chosen: Format, split: str) -> int:
+    names = ("records.jsonl",) if chosen.group in ("Judgements", "Everything") else (f"{split}.jsonl",)
+    return sum((directory / name).stat().st_size for name in names if (directory / name).exists())
+
+
+# ---- having ----------------------------------------------------------------------------------------------------------
+
+
+def file_of(job: ExportJob) -> Path:
+    """Where the file of an export lies. Raises DomainError where it is not ready, was deleted, or is out of date."""
+    require(job.removed_at is None, "This export has been deleted.", how="Export the dataset again.")
+    require(job.is_ready, "This export is not ready.", how="Wait until it is.")
+    require(
+        job.source_sha256 == job.snapshot.artifact_sha256,
+        "The dataset has been changed since it was exported.",
+        how="Export it again.",
+    )
+    read_manifest(ARTIFACT_KIND, job.artifact_sha256)
+    return artifact_path(ARTIFACT_KIND, job.artifact_sha256) / job.filename
+
+
+# ---- deleting --------------------------------------------------------------------------------------------------------
+
+
+def remove_old_exports() -> int:
+    """Delete the files of exports whose time has come, or whose dataset is no longer as it was exported. A chore of the tick."""
+    due = Q(expires_at__lt=Now()) | ~Q(source_sha256=F("snapshot__artifact_sha256"))
+    rows = ExportJob.objects.filter(due, status=JobStatus.SUCCEEDED, removed_at=None)
+    pks = list(rows.values_list("pk", flat=True)[:1000])
+    n = ExportJob.objects.filter(pk__in=pks, removed_at=None).update(removed_at=Now()) if pks else 0
+    gone = ExportJob.objects.filter(removed_at__isnull=False).exclude(artifact_sha256="")
+    # Not while one is being made: it may be about to find its own bytes there.
+    if gone.exists() and not ExportJob.objects.filter(status__in=[JobStatus.RUNNING, JobStatus.CANCELLING]).exists():
+        _delete_unused()
+        gone.update(artifact_sha256="")
+    return n
+
+
+def _delete_unused() -> None:
+    """The stored files that no export has."""
+    live = ExportJob.objects.filter(removed_at=None, status=JobStatus.SUCCEEDED)
+    kept = set(live.values_list("artifact_sha256", flat=True))
+    root = artifacts_root() / ARTIFACT_KIND
+    for path in root.iterdir() if root.is_dir() else ():
+        if path.name not in kept and not path.name.startswith("."):
+            shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,98 @@
+"""The frozen files of one dataset, as an export reads them: line by line, in their fixed order."""
+
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from training.exports.options import Options
+from training.formats.files import RECORDS
+
+Row = dict[str, Any]
+Messages = list[dict[str, str]]
+
+NAMED_BY = ("model", "sampling", "engine", "seed", "n_prompt_tokens", "n_completion_tokens", "latency_seconds")
+
+
+class Numbered:
+    """Names given out in the order in which they are asked for: ``model-1``, ``model-2`` ..."""
+
+    def __init__(self, word: str) -> None:
+        self.word = word
+        self.names: dict[str, str] = {}
+
+    def __getitem__(self, name: str) -> str:
+        return self.names.setdefault(name, f"{self.word}-{len(self.names) + 1}")
+
+
+class Source:
+    """One frozen directory. ``n_read`` grows with the bytes that were read."""
+
+    def __init__(self, directory: Path, options: Options) -> None:
+        self.directory, self.options = directory, options
+        self.n_read = 0
+        self.campaigns: dict[str, Row] = {}
+        self._models, self._people = Numbered("model"), Numbered("person")
+
+    # ---- pairs ----
+
+    def pairs(self) -> Iterator[Row]:
+        """The preference rows of the split, those of one prompt together."""
+        return self._rows(self.directory / f"{self.options.split}.jsonl")
+
+    def pairs_by_prompt(self) -> Iterator[list[Row]]:
+        for _, rows in groupby(self.pairs(), key=lambda row: row["prompt_id"]):
+            yield list(rows)
+
+    def unpaired(self) -> Iterator[Row]:
+        """Answers called good or bad by themselves; none where the dataset keeps no such rows."""
+        path = self.directory / f"unpaired-{self.options.split}.jsonl"
+        return self._rows(path) if path.exists() else iter(())
+
+    # ---- judged tasks ----
+
+    def tasks(self) -> Iterator[Row]:
+        """The judged tasks of the split; each names its campaign's description as ``campaign``. Names are hidden where asked."""
+        split = "holdout" if self.options.split == "test" else "train"
+        for record in self.records():
+            if isinstance(record["campaign"], dict):
+                self.campaigns[record["campaign"]["id"]] = record["campaign"]
+            elif record["split"] == split:
+                yield {**record, "campaign": self.campaigns[record["campaign"]]}
+
+    def records(self) -> Iterator[Row]:
+        """Every line of the full format."""
+        for record in self._rows(self.directory / RECORDS):
+            if isinstance(record["campaign"], str):
+                self._hide(record)
+            yield record
+
+    def _hide(self, record: Row) -> None:
+        if not self.options.models:
+            for answer in record["answers"]:
+                hidden = self._models[answer["model"]]
+                for name in NAMED_BY:
+                    answer.pop(name, None)
+                answer["model"] = hidden
+        if not self.options.people:
+            for vote in record["votes"]:
+                vote["annotator"] = self._people[vote["annotator"]]
+
+    # ---- lines ----
+
+    def raw(self) -> Iterator[bytes]:
+        """The lines of the full format as they lie."""
+        yield from self._lines(self.directory / RECORDS)
+
+    def _rows(self, path: Path) -> Iterator[Row]:
+        for line in self._lines(path):
+            yield orjson.loads(line)
+
+    def _lines(self, path: Path) -> Iterator[bytes]:
+        # Binary, because only \n ends a line here: text files would also break at the Unicode separators in answers.
+        with path.open("rb") as file:
+            for line in file:
+                self.n_read += len(line)
+                yield line

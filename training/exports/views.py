@@ -1,0 +1,155 @@
+"""Pages of exports: choose a format, follow the writing, fetch the file."""
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+from django.conf import settings
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from accounts.access import person, project_view
+from accounts.models import Project, Role
+from core.htmx import render_page, see_other
+from training.dataset_views import snapshot_or_404
+from training.downloads import download, note_download
+from training.exports import job as exports
+from training.exports.columns import Column
+from training.exports.formats import Format, format_named
+from training.exports.forms import DEFAULT, ExportForm
+from training.exports.links import is_good, link_for
+from training.exports.options import Options
+from training.models import ExportJob, Snapshot
+
+SHOWN = 20
+READERS = {"parquet": "parquet", "jsonl": "json", "jsonl.zst": "json", "csv": "csv", "csv-spreadsheet": "csv"}
+
+
+def export_or_404(project: Project, key: str) -> ExportJob:
+    rows = ExportJob.objects.select_related("project", "snapshot", "requested_by")
+    return get_object_or_404(rows, project=project, key=key)
+
+
+@dataclass(frozen=True)
+class NewExportPage:
+    project: Project
+    snapshot: Snapshot
+    form: ExportForm
+    exports: list[ExportJob]
+
+    @property
+    def chosen(self) -> Format:
+        return self.form.chosen
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return self.chosen.columns_for(self.form.options)
+
+
+@require_http_methods(["GET", "POST"])
+@project_view(Role.RESEARCHER)
+def new_export(request: HttpRequest, project: Project, key: str) -> HttpResponse:
+    """The form and what the chosen format is: htmx asks again by GET on every change, the Show button by POST."""
+    snapshot = snapshot_or_404(project, key)
+    exports.require_ready(snapshot)
+    asked, status = (request.POST if request.method == "POST" else request.GET), 200
+    if request.method == "POST" and "show" not in request.POST:
+        form = ExportForm(request.POST)
+        if form.is_valid():
+            job = exports.start_export(
+                snapshot=snapshot, file_format=form.chosen.name, container=form.cleaned_data["container"],
+                options=form.options.model_dump(), by=person(request),
+            )  # fmt: skip
+            return see_other(request, reverse("training:export", args=[project.slug, job.key]))
+        status = 422
+    elif "file_format" in asked:
+        form = ExportForm(asked)
+    else:
+        form = ExportForm(initial={"file_format": DEFAULT, "split": "train"})
+    ctx = NewExportPage(
+        project=project, snapshot=snapshot, form=form, exports=list(exports.exports_of(snapshot)[:SHOWN])
+    )
+    return render_page(request, "training/export_new.html", "training/_export_new.html", ctx, status=status)
+
+
+@dataclass(frozen=True)
+class ExportPage:
+    project: Project
+    export: ExportJob
+    chosen: Format
+    columns: tuple[Column, ...]
+    link: str
+    api_url: str
+    link_minutes: int
+
+    @property
+    def options(self) -> list[str]:
+        words = {"details": "further columns", "models": "models named", "people": "annotators by pseudonym"}
+        return [words[name] for name, value in self.export.options.items() if value is True]
+
+    @property
+    def hides(self) -> list[str]:
+        """What stays out of the file because nobody asked for it."""
+        words = {"models": "which model wrote an answer", "people": "which annotator gave a vote"}
+        return [words[name] for name in words if name in self.chosen.uses and not self.export.options[name]]
+
+    @property
+    def reader(self) -> str:
+        return READERS.get(self.export.container, "")
+
+
+@require_GET
+@project_view(Role.RESEARCHER)
+def export(request: HttpRequest, project: Project, key: str) -> HttpResponse:
+    job = export_or_404(project, key)
+    chosen = format_named(job.file_format)
+    path = reverse("exports-api:file", args=[project.slug, job.key, job.filename])
+    ctx = ExportPage(
+        project=project,
+        export=job,
+        chosen=chosen,
+        columns=chosen.columns_for(Options(**job.options)),
+        link=link_for(job, person(request)) if job.is_ready else "",
+        api_url=f"{settings.WHETSTONE.url}{path}",
+        link_minutes=settings.WHETSTONE.export_link_minutes,
+    )
+    return render_page(request, "training/export.html", "training/_export.html", ctx)
+
+
+@require_POST
+@project_view(Role.RESEARCHER)
+def cancel(request: HttpRequest, project: Project, key: str) -> HttpResponse:
+    job = export_or_404(project, key)
+    exports.cancel_export(job, by=person(request))
+    return see_other(request, reverse("training:export", args=[project.slug, job.key]))
+
+
+@require_POST
+@project_view(Role.RESEARCHER)
+def again(request: HttpRequest, project: Project, key: str) -> HttpResponse:
+    """The same export once more: of one that failed, was cancelled or has been deleted."""
+    old = export_or_404(project, key)
+    job = exports.start_export(
+        snapshot=old.snapshot, file_format=old.file_format, container=old.container, options=old.options, by=person(request)
+    )  # fmt: skip
+    return see_other(request, reverse("training:export", args=[project.slug, job.key]))
+
+
+@require_GET
+@project_view(Role.RESEARCHER)
+def export_file(request: HttpRequest, project: Project, key: str, signed: str, name: str) -> HttpResponse:
+    """The file, for the person whom the link was made for, while it is good and they hold the role."""
+    job = export_or_404(project, key)
+    if name != job.filename or not is_good(signed, job, person(request)):
+        raise Http404("This link is no longer good. Open the export's page for a fresh one.")
+    return cast(HttpResponse, send(request, job))
+
+
+def send(request: HttpRequest, job: ExportJob) -> Any:
+    """The file of an export as an attachment, or the range asked for."""
+    path = exports.file_of(job)
+    if request.method == "GET":
+        detail = {"file": job.filename, "export": job.key, "dataset": job.snapshot.name}
+        note_download("export.download", user=person(request), project=job.project, subject=job, detail=detail)
+    return download(request, path, name=job.filename, sha256=job.sha256)
