@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 MAX_LINE_BYTES = 4 << 20  # one line of JSON or text, one cell of CSV, one row of Parquet
 MAX_DEPTH = 40  # of JSON
 MAX_KEYS = 1_000  # of one row, at all depths
+MAX_COLUMNS = 1_000
 HEAD_BYTES = 256 << 10
 EXCERPT_CHARS = 100
 UTF8_BOM = b"\xef\xbb\xbf"
@@ -59,6 +60,15 @@ class BadRow:
     excerpt: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """One row: ``line`` counts from 1 (in Parquet and in an array: the row), ``raw`` is its beginning as it stood."""
+
+    line: int
+    value: dict[str, Any]
+    raw: bytes | str = ""
+
+
 # ---- files and lines -------------------------------------------------------------------------------------------------
 
 
@@ -77,6 +87,8 @@ def refuse_binary(head: bytes) -> None:
         )
     if _HTML.match(head.removeprefix(UTF8_BOM)):
         raise UnreadableFile("This is a web page (HTML).", "Download the file itself, not the page that shows it.")
+    if head[257:262] == b"ustar":
+        raise UnreadableFile("This is a tar archive.", "Unpack it and upload the file inside.")
     if head.count(0) > len(head) // 5:
         raise UnreadableFile("This is a binary file, or text in UTF-16.", "Save it as text in UTF-8.")
     try:
@@ -169,6 +181,15 @@ def check_strings(value: Any) -> None:
                 stack.extend((inner, depth + 1) for inner in part)
 
 
+def check_header(header: list[str]) -> None:
+    if len(header) > MAX_COLUMNS:
+        raise UnreadableFile(f"The table has more than {MAX_COLUMNS:,} columns.")
+    seen: set[str] = set()
+    twice = sorted({name for name in header if name in seen or seen.add(name)})  # type: ignore[func-returns-value]
+    if twice:
+        raise UnreadableFile(f"The column {twice[0] or '(without a name)'} is there twice.", "Give each its own name.")
+
+
 # ---- JSON without its traps ------------------------------------------------------------------------------------------
 
 
@@ -182,6 +203,19 @@ def parse_json(text: str) -> Any:
         raise Unusable(f"The line is not JSON: {problem.msg} at position {problem.pos + 1}.") from None
     except RecursionError:
         raise Unusable("The row is nested too deeply.") from None
+
+
+def json_object(raw: bytes, number: int, what: str) -> TableRow | BadRow:
+    """One object of JSON as a row, its texts known to be storable. ``what`` it is: a line, a row."""
+    try:
+        value = parse_json(decoded(raw))
+        if not isinstance(value, dict):
+            raise Unusable(f"The {what} is JSON, but not an object.")
+        if needs_check(raw):
+            check_strings(value)
+    except Unusable as reason:
+        return BadRow(number, str(reason), excerpt_of(raw))
+    return TableRow(number, value, raw)
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

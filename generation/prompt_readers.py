@@ -1,4 +1,4 @@
-"""Read prompts from a file of strangers: JSON Lines, CSV, Parquet or one prompt a line. No Django, no database.
+"""Read prompts from a file of strangers: a table (``core.tables``) or one prompt a line. No Django, no database.
 
 A file that is not what it claims to be is refused as a whole (``UnreadableFile``); a row that cannot be used comes out
 as a ``BadRow`` with its line and its reason, and reading goes on. Memory stays flat whatever the file holds, and text is
@@ -7,22 +7,26 @@ never changed: what comes out is byte for byte what went in.
 
 import csv
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
+from core.packed import ZSTD
+from core.parquet import parquet_rows
 from core.reading import (
     EXCERPT_CHARS,
     HEAD_BYTES,
+    MAX_COLUMNS,
     MAX_LINE_BYTES,
     UTF8_BOM,
     BadRow,
+    TableRow,
     UnreadableFile,
     Unusable,
+    check_header,
     check_strings,
     decoded,
     excerpt_of,
@@ -33,8 +37,10 @@ from core.reading import (
     refuse_binary,
     too_long,
 )
+from core.tables import NAMES as TABLE_NAMES
+from core.tables import container_of, csv_rows, is_json_array, table_rows
 
-Format = Literal["jsonl", "csv", "parquet", "lines"]
+Format = Literal["jsonl", "array", "csv", "parquet", "zst", "lines"]
 Split = Literal["", "train", "holdout"]
 Message = dict[str, str]
 
@@ -43,12 +49,6 @@ MAX_MESSAGES = 400
 MAX_TAGS, MAX_TAG_CHARS = 50, 100
 MAX_METADATA_BYTES = 256 << 10
 MAX_NOTE_CHARS = 20_000
-MAX_COLUMNS = 1_000
-MAX_ROWS = 20_000_000
-MAX_ROW_GROUPS = 100_000
-MAX_FOOTER_BYTES = 32 << 20
-MAX_CHUNK_BYTES = 2 << 30  # of one column of one row group, unpacked
-MAX_PAGE_BYTES = 256 << 20
 
 PROMPT_COLUMNS = (
     "prompt", "turns", "messages", "conversations", "conversation", "instruction", "question", "query", "text",
@@ -75,8 +75,7 @@ EXTENSIONS: dict[str, Format] = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet",
     ".pq": "parquet", ".txt": "lines", ".text": "lines",
 }  # fmt: skip
-NAMES = {"jsonl": "JSON Lines", "csv": "CSV", "parquet": "Parquet", "lines": "plain lines"}
-TOO_LONG = "\ufffe\ufffe"  # stands for a line that was not read; no text holds these two
+NAMES = {**TABLE_NAMES, "lines": "plain lines"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +110,14 @@ def detect_format(path: Path, filename: str = "") -> Format:
     named = EXTENSIONS.get(Path(filename).suffix.lower())
     if not head.strip(b" \t\r\n" + UTF8_BOM):
         raise UnreadableFile("The file is empty.", "Choose a file that holds prompts.")
+    if head.startswith(ZSTD):
+        return container_of(path, filename)
     if head.startswith(b"PAR1"):
         found: Format = "parquet"
     else:
         refuse_binary(head)
         found = _text_format(head.removeprefix(UTF8_BOM), named, whole=len(head) < HEAD_BYTES)
-    if named and found != named:
+    if named and found != named and not (found == "array" and named == "jsonl"):
         raise UnreadableFile(
             f"The name ends in {Path(filename).suffix.lower()}, but the file holds {NAMES[found]}.",
             f"Rename it, or save it as {NAMES[named]}.",
@@ -135,6 +136,8 @@ def detect_pasted(path: Path) -> Format:
 
 def _text_format(head: bytes, named: Format | None, *, whole: bool) -> Format:
     lines = [line.strip() for line in head.split(b"\n") if line.strip()]
+    if lines[0].startswith(b"[") and is_json_array(lines[0], head, whole=whole):
+        return "array"
     objects = [line for line in lines[:20] if is_json_object(line)]
     if objects:
         return "jsonl"
@@ -142,8 +145,8 @@ def _text_format(head: bytes, named: Format | None, *, whole: bool) -> Format:
         if len(lines) > 1 and lines[0] == b"{":
             raise UnreadableFile("This is one JSON object spread over several lines.", "Write one object on each line.")
         return "jsonl"
-    if lines[0].startswith(b"[") and (named == "jsonl" or _is_json_array(lines[0], head, whole=whole)):
-        raise UnreadableFile("This is one JSON array.", "Write one object on each line (JSON Lines).")
+    if lines[0].startswith(b"[") and named == "jsonl":
+        return "array"
     if named == "jsonl":
         looks = "CSV" if _csv_header(lines[0]) else "plain text"
         raise UnreadableFile(
@@ -153,15 +156,6 @@ def _text_format(head: bytes, named: Format | None, *, whole: bool) -> Format:
     if named in ("csv", "lines"):
         return named
     return "csv" if _csv_header(lines[0]) else "lines"
-
-
-def _is_json_array(first: bytes, head: bytes, *, whole: bool) -> bool:
-    if first in (b"[", b"[{") or first.startswith(b"[{"):
-        return True
-    try:
-        return whole and isinstance(json.loads(head), list)
-    except (ValueError, RecursionError):
-        return False
 
 
 def _csv_header(line: bytes) -> str:
@@ -183,11 +177,26 @@ def _csv_header(line: bytes) -> str:
 
 def read_rows(path: Path, file_format: Format) -> Iterator[Row]:
     """Every row of the file in order, good or bad. Raises UnreadableFile where there is no going on."""
-    if file_format == "parquet":
-        return _parquet_rows(path)
+    if file_format == "lines":
+        return _line_rows(path)
     if file_format == "csv":
-        return _csv_rows(path)
-    return _jsonl_rows(path) if file_format == "jsonl" else _line_rows(path)
+        return _table_rows(
+            map(_structured, csv_rows(path, delimiter=_delimiter(path), rename=_named, check=_check_header))
+        )
+    if file_format == "parquet":
+        return _table_rows(parquet_rows(path, check=_check_header))
+    return _table_rows(table_rows(path, file_format))
+
+
+def _table_rows(rows: Iterator[TableRow | BadRow]) -> Iterator[Row]:
+    for row in rows:
+        if isinstance(row, BadRow):
+            yield row
+            continue
+        try:
+            yield row_of(row.value, row.line)
+        except Unusable as reason:
+            yield BadRow(row.line, str(reason), excerpt_of(row.raw))
 
 
 def _line_rows(path: Path) -> Iterator[Row]:
@@ -202,199 +211,33 @@ def _line_rows(path: Path) -> Iterator[Row]:
                     yield BadRow(number, str(reason), excerpt_of(raw))
 
 
-def _jsonl_rows(path: Path) -> Iterator[Row]:
+def _delimiter(path: Path) -> str:
     with path.open("rb") as file:
-        for number, raw in raw_lines(file):
-            if raw is None:
-                yield too_long(number)
-            elif raw.strip():
+        return _csv_header(file.readline(MAX_LINE_BYTES).removeprefix(UTF8_BOM).strip(b"\r\n"))
+
+
+def _structured(row: TableRow | BadRow) -> TableRow | BadRow:
+    """A row of CSV with the lists that its cells hold as JSON."""
+    if isinstance(row, TableRow):
+        for name in (*PROMPT_COLUMNS[:5], "tags"):
+            text = row.value.get(name)
+            if isinstance(text, str) and text.lstrip().startswith("["):
                 try:
-                    value = parse_json(decoded(raw))
-                    if not isinstance(value, dict):
-                        raise Unusable("The line is JSON, but not an object with named columns.")
-                    yield row_of(value, number)
-                except Unusable as reason:
-                    yield BadRow(number, str(reason), excerpt_of(raw))
+                    value = parse_json(text)
+                except Unusable:
+                    continue  # a text that begins with a bracket
+                row.value[name] = value if isinstance(value, list) else text
+    return row
 
 
-def _csv_lines(file: BinaryIO) -> Iterator[str]:
-    # Bytes that are not UTF-8 travel as lone surrogates to the row that holds them, and are reported there.
-    # Line ends are kept: inside quotation marks they are the text's own.
-    for _, raw in raw_lines(file, keep_ends=True):
-        yield TOO_LONG + "\n" if raw is None else raw.decode(errors="surrogateescape")
-
-
-def _csv_rows(path: Path) -> Iterator[Row]:
-    with path.open("rb") as file:
-        first = file.readline(MAX_LINE_BYTES).removeprefix(UTF8_BOM).strip(b"\r\n")
-        file.seek(0)
-        delimiter = _csv_header(first) or max(",\t;", key=lambda sign: first.count(sign.encode()))
-        csv.field_size_limit(MAX_LINE_BYTES)
-        reader = csv.reader(_csv_lines(file), delimiter=delimiter, strict=True)
-        try:
-            header = [_named(name) for name in next(reader, [])]
-        except csv.Error as problem:
-            raise UnreadableFile(f"The header cannot be read: {problem}.", "Quote cells as spreadsheets do.") from None
-        _check_header(header)
-        while True:
-            line = reader.line_num + 1
-            try:
-                cells = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as problem:
-                yield BadRow(line, _csv_reason(str(problem)))
-                continue
-            if not any(cell.strip() for cell in cells):
-                continue
-            try:
-                yield _csv_row(header, cells, line)
-            except Unusable as reason:
-                yield BadRow(line, str(reason), excerpt_of(delimiter.join(cells)))
-
-
-def _csv_reason(problem: str) -> str:
-    if "field limit" in problem:
-        return f"A cell is longer than {MAX_LINE_BYTES >> 20} MiB: most often a quotation mark that is never closed."
-    if "end of data" in problem:
-        return "A quotation mark is never closed."
-    if "expected after" in problem:
-        return "A quoted cell goes on after its closing quotation mark; double the quotation marks inside a cell."
-    return f"The row cannot be read: {problem}."
-
-
-def _csv_row(header: list[str], cells: list[str], line: int) -> PromptRow:
-    if len(cells) != len(header):
-        raise Unusable(f"The row has {len(cells)} cells, the header {len(header)}.")
-    if any(TOO_LONG in cell for cell in cells):
-        raise Unusable(f"A line of it is longer than {MAX_LINE_BYTES >> 20} MiB.")
-    for cell in cells:
-        if not cell.isascii() and any("\udc80" <= char <= "\udcff" for char in cell):
-            raise Unusable("The row is not UTF-8.")
-    row: dict[str, Any] = dict(zip(header, cells, strict=True))
-    for name in (*PROMPT_COLUMNS[:5], "tags"):
-        text = row.get(name)
-        if isinstance(text, str) and text.lstrip().startswith("["):
-            try:
-                value = parse_json(text)
-            except Unusable:
-                continue  # a text that begins with a bracket
-            row[name] = value if isinstance(value, list) else text
-    return row_of(row, line)
-
-
-def _check_header(header: list[str]) -> None:
-    if len(header) > MAX_COLUMNS:
-        raise UnreadableFile(f"The table has more than {MAX_COLUMNS:,} columns.")
-    twice = sorted({name for name in header if header.count(name) > 1})
-    if twice:
-        raise UnreadableFile(f"The column {twice[0] or '(without a name)'} is there twice.", "Give each its own name.")
+def _check_header(names: list[str]) -> None:
+    header = [_named(name) for name in names]
+    check_header(header)
     if not any(name in PROMPT_COLUMNS for name in header):
         shown = ", ".join(name[:40] or "(no name)" for name in header[:8])
         raise UnreadableFile(
             f"No column holds a prompt; found: {shown}.", f"Name it one of: {', '.join(PROMPT_COLUMNS)}."
         )
-
-
-# ---- Parquet ---------------------------------------------------------------------------------------------------------
-
-
-def _parquet_rows(path: Path) -> Iterator[Row]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    _check_footer(path)
-    try:
-        file = pq.ParquetFile(
-            path, thrift_string_size_limit=MAX_FOOTER_BYTES, thrift_container_size_limit=1_000_000, memory_map=False
-        )
-        _check_parquet(file)
-        number = 0
-        for batch in file.iter_batches(batch_size=256, use_threads=False):
-            for value in batch.to_pylist():
-                number += 1
-                try:
-                    yield row_of(_plain(value), number)
-                except Unusable as reason:
-                    yield BadRow(number, str(reason), excerpt_of(str(value)[:400]))
-    except (pa.ArrowException, OSError, MemoryError, OverflowError) as problem:
-        raise UnreadableFile(
-            f"This Parquet file cannot be read: {_first_line(problem)}.", "Write it again, for example with pyarrow."
-        ) from None
-
-
-def _first_line(problem: BaseException) -> str:
-    return (str(problem).splitlines() or [type(problem).__name__])[0][:200]
-
-
-def _check_footer(path: Path) -> None:
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        if size < 12:
-            raise UnreadableFile("This Parquet file is cut off.", "Upload it again.")
-        file.seek(size - 8)
-        tail = file.read(8)
-    n_bytes = int.from_bytes(tail[:4], "little")
-    if tail[4:] != b"PAR1" or n_bytes > size:
-        raise UnreadableFile("This Parquet file is cut off or encrypted.", "Upload it again.")
-    if n_bytes > MAX_FOOTER_BYTES:
-        raise UnreadableFile(f"The description of this Parquet file is {n_bytes >> 20} MiB long; that cannot be right.")
-
-
-def _check_parquet(file: Any) -> None:
-    """Refuse by the description alone what would unpack to more than memory holds, and types that bring code."""
-    import pyarrow as pa
-
-    about = file.metadata
-    if about.num_rows > MAX_ROWS or about.num_rows < 0:
-        raise UnreadableFile(f"The file claims {about.num_rows:,} rows; at most {MAX_ROWS:,} are read.", "Split it.")
-    if about.num_rows == 0:
-        raise UnreadableFile("The file has no rows.", "Choose a file that holds prompts.")
-    if about.num_row_groups > MAX_ROW_GROUPS or about.num_columns > MAX_COLUMNS:
-        raise UnreadableFile("The file has absurdly many row groups or columns.", "Write it again with fewer.")
-    for group in range(about.num_row_groups):
-        row_group = about.row_group(group)
-        for column in range(about.num_columns):
-            if not 0 <= row_group.column(column).total_uncompressed_size <= MAX_CHUNK_BYTES:
-                raise UnreadableFile(
-                    "A column would unpack to more than 2 GiB.", "Write the file again with smaller row groups."
-                )
-    schema = file.schema_arrow
-    for member in schema:
-        _refuse_extension(member, pa)
-    _check_header([_named(name) for name in schema.names])
-
-
-def _refuse_extension(member: Any, pa: Any) -> None:
-    marked = member.metadata is not None and b"ARROW:extension:name" in member.metadata
-    if marked or isinstance(member.type, pa.BaseExtensionType):
-        raise UnreadableFile(
-            f"The column {member.name[:60]} has a type of its own (an Arrow extension), which is not read.",
-            "Save it as plain text, numbers or lists.",
-        )
-    for index in range(member.type.num_fields):
-        _refuse_extension(member.type.field(index), pa)
-
-
-def _plain(value: Any) -> Any:
-    """A cell of Parquet as JSON would hold it: NaN and missing are the same there, and structs fill up with None."""
-    if isinstance(value, dict):
-        return {str(key): _plain(inner) for key, inner in value.items() if not _is_missing(inner)}
-    if isinstance(value, list):
-        return [_plain(inner) for inner in value]
-    if value is None or isinstance(value, (str, bool, int)):
-        return value
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise Unusable("A cell is infinite or not a number.")
-        return value
-    if isinstance(value, (bytes, bytearray)):
-        raise Unusable("A cell holds bytes, not text.")
-    return str(value)
-
-
-def _is_missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 # ---- one row ---------------------------------------------------------------------------------------------------------
@@ -412,6 +255,10 @@ def row_of(row: Mapping[str, Any], line: int) -> PromptRow:
 
 def prompt_from(row: Mapping[str, Any], line: int) -> PromptRow:
     """As ``row_of``, of a row whose texts are known to be storable."""
+    if len(row) == 1 and isinstance(row.get("prompt"), str):  # most rows of an import of votes
+        messages = [{"role": "user", "content": row["prompt"]}]
+        _check_conversation(messages)
+        return PromptRow(line, messages)
     columns = {_named(name): value for name, value in row.items()}
     if len(columns) != len(row):
         raise Unusable("Two columns have the same name but for case or spaces.")
@@ -489,10 +336,11 @@ def _conversation(source: str, value: Any) -> tuple[list[Message], list[str]]:
         if any(not turn.strip() for turn in value):
             raise Unusable("A turn is empty.")
         return [{"role": "user", "content": value[0]}], value[1:]
-    return [_message(turn, number) for number, turn in enumerate(value, 1)], []
+    return [message_of(turn, number) for number, turn in enumerate(value, 1)], []
 
 
-def _message(turn: Any, number: int) -> Message:
+def message_of(turn: Any, number: int) -> Message:
+    """One turn as role and content, or as from and value. Raises Unusable with the number of the message."""
     if not isinstance(turn, dict):
         raise Unusable(f"Message {number} is not an object with role and content.")
     role = turn.get("role", turn.get("from"))
@@ -569,5 +417,5 @@ def _words(value: Any, name: str) -> str:
 
 __all__ = [
     "EXCERPT_CHARS", "MAX_LINE_BYTES", "NAMES", "BadRow", "Format", "Message", "PromptRow", "Row", "Split", "UnreadableFile",
-    "Unusable", "detect_format", "detect_pasted", "excerpt_of", "has_byte_order_mark", "prompt_from", "read_rows", "row_of",
+    "Unusable", "detect_format", "detect_pasted", "excerpt_of", "has_byte_order_mark", "message_of", "prompt_from", "read_rows", "row_of",
 ]  # fmt: skip
