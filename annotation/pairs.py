@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from annotation.protocol import MAX_ANSWERS
 from annotation.texts import NEAR, distinct, is_near, leaks, names_itself
-from core.ids import canonical_json, seed_from, sha256_hex
+from core.ids import keys_sha256, seed_from, sha256_hex
 
 Kind = Literal["within", "across", "baseline", "random"]
 KINDS = ("within", "across", "baseline", "random")
@@ -118,7 +118,7 @@ def reason_to_leave_out(
 
 def set_sha256(keys: Iterable[str]) -> str:
     """The identity of a task: its candidates' keys, whatever their order and their texts."""
-    return sha256_hex(canonical_json(sorted(keys)))
+    return keys_sha256(keys)
 
 
 def _belongs(first: Answer, second: Answer, pairing: Pairing) -> bool:

@@ -42,6 +42,7 @@ urlpatterns = [
     path("campaigns/", campaign_views.campaigns, name="campaigns"),
     path("campaigns/import/", vote_views.new_import, name="vote-import-new"),
     path("campaigns/imports/<slug:key>/", vote_views.vote_import, name="vote-import"),
+    path("campaigns/imports/<slug:key>/columns/", vote_views.map_import, name="vote-import-map"),
     path("campaigns/imports/<slug:key>/begin/", vote_views.begin_import, name="vote-import-begin"),
     path("campaigns/imports/<slug:key>/cancel/", vote_views.cancel_import, name="vote-import-cancel"),
     path("campaigns/imports/<slug:key>/again/", vote_views.retry_import, name="vote-import-retry"),

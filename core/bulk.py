@@ -4,16 +4,23 @@ Django's own ``bulk_create`` spends more time on its objects than either databas
 database takes them: JSON as text, ids of foreign keys, aware times.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import gc
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 from django.db import connection, models
 from django.utils import timezone
+from psycopg.types.json import Jsonb
 
 from core.ids import KEY_ALPHABET, KEY_LENGTH
 
+M = TypeVar("M", bound=models.Model)
+LINES_AT_ONCE = 500  # of COPY
+_ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"})
 _LETTERS = bytes(ord(KEY_ALPHABET[byte & 31]) for byte in range(256))
 
 
@@ -40,6 +47,25 @@ def new_ids(model: type[models.Model], n: int) -> list[int]:
     return list(range(last + 1, last + 1 + n))
 
 
+def among(rows: "models.QuerySet[M]", column: str, values: Iterable[str]) -> "models.QuerySet[M]":
+    """The rows whose ``column`` is one of many values, given as one parameter: Django prepares each of thousands by itself."""
+    name = f"{connection.ops.quote_name(rows.model._meta.db_table)}.{connection.ops.quote_name(column)}"
+    if connection.vendor == "postgresql":
+        return rows.extra(where=[f"{name} = ANY(%s)"], params=[list(values)])
+    return rows.extra(where=[f"{name} IN (SELECT value FROM json_each(%s))"], params=[json.dumps(list(values))])
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Collect garbage seldom: millions of short-lived rows, none in a cycle, would be searched again and again."""
+    before = gc.get_threshold()
+    gc.set_threshold(200_000, 20, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
 @contextmanager
 def room_to_write() -> Iterator[None]:
     """Let SQLite keep more pages at hand and copy its log back less often, while much is written; others as they are."""
@@ -60,9 +86,9 @@ def room_to_write() -> Iterator[None]:
 
 
 class Rows:
-    """Insert rows of one model.
+    """Rows of one model: each a tuple of the values of ``columns``; what they have in common is said once.
 
-    columns    names of the fields (``task_id`` for a foreign key) whose values each row brings, in this order
+    columns    attributes (``task_id``, not ``task``) whose values each row brings, in this order, as the database takes them
     constants  what all rows share; every other field takes its default, and a field without one must be named
     """
 
@@ -73,53 +99,57 @@ class Rows:
         if unknown:
             raise TypeError(f"{model.__name__} has no column {sorted(unknown)}.")
         shared = {name: field for name, field in by_name.items() if name not in columns and not field.primary_key}
-        self.tail = tuple(
-            self._prepared(field, constants[name] if name in constants else _default(field))
+        tail = tuple(
+            field.get_db_prep_save(constants[name] if name in constants else _default(field), connection)
             for name, field in shared.items()
         )
         fields = [by_name[name] for name in columns] + list(shared.values())
         quote = connection.ops.quote_name
-        self.table = quote(model._meta.db_table)
-        self.names = ", ".join(quote(str(field.column)) for field in fields)
-        self.marks = ", ".join(["%s"] * len(fields))
-        self.times = [place for place, name in enumerate(columns) if isinstance(by_name[name], models.DateTimeField)]
-
-    @staticmethod
-    def _prepared(field: Any, value: Any) -> Any:
-        return field.get_db_prep_save(value, connection)
+        table, names = quote(model._meta.db_table), ", ".join(quote(str(field.column)) for field in fields)
+        if connection.vendor == "postgresql":
+            self.sql = f"COPY {table} ({names}) FROM STDIN"
+            self.tail = "".join(f"\t{_copied(value)}" for value in tail) + "\n"
+        else:
+            with connection.cursor() as cursor:
+                cursor.execute(f"SELECT {', '.join(['quote(%s)'] * len(tail)) or 1}", tail)
+                literals = cursor.fetchone() if tail else ()
+            marks = ", ".join([*(["?"] * len(columns)), *map(str, literals)])
+            self.sql = f"INSERT INTO {table} ({names}) VALUES ({marks})"
 
     def insert(self, rows: Iterable[Sequence[Any]]) -> None:
+        with connection.wrap_database_errors:
+            if connection.vendor == "postgresql":
+                self._copy(rows)
+            else:
+                connection.ensure_connection()
+                connection.connection.executemany(self.sql, rows)
+
+    def _copy(self, rows: Iterable[Sequence[Any]]) -> None:
         tail = self.tail
-        if connection.vendor == "postgresql":
-            with (
-                connection.wrap_database_errors,
-                connection.cursor() as cursor,
-                cursor.copy(f"COPY {self.table} ({self.names}) FROM STDIN") as copy,
-            ):
-                write: Callable[[Sequence[Any]], None] = copy.write_row
-                for row in rows:
-                    write((*row, *tail))
-            return
-        adapted: dict[datetime, Any] = {}
-        with connection.cursor() as cursor:
-            cursor.executemany(
-                f"INSERT INTO {self.table} ({self.names}) VALUES ({self.marks})",
-                [(*_adapted(row, self.times, adapted), *tail) for row in rows]
-                if self.times
-                else [(*row, *tail) for row in rows],
-            )
+        with connection.cursor() as cursor, cursor.copy(self.sql) as copy:
+            lines = iter("\t".join(map(_copied, row)) + tail for row in rows)
+            while part := "".join(islice(lines, LINES_AT_ONCE)):
+                copy.write(part)
 
 
-def _adapted(row: Sequence[Any], times: Sequence[int], adapted: dict[datetime, Any]) -> list[Any]:
-    """The row with its times as SQLite keeps them; most rows of an import share a few."""
-    values = list(row)
-    for place in times:
-        time = values[place]
-        if time is not None:
-            if time not in adapted:
-                adapted[time] = connection.ops.adapt_datetimefield_value(time)
-            values[place] = adapted[time]
-    return values
+def taken(at: datetime) -> Any:
+    """A time as the database takes it."""
+    return connection.ops.adapt_datetimefield_value(at)
+
+
+def _copied(value: Any) -> str:
+    """A value in COPY's text form."""
+    if value is None:
+        return "\\N"
+    if isinstance(value, str):
+        if "\\" in value or "\n" in value or "\t" in value or "\r" in value:
+            return value.translate(_ESCAPES)
+        return value
+    if value is True or value is False:
+        return "t" if value else "f"
+    if isinstance(value, Jsonb):
+        return _copied(json.dumps(value.obj))
+    return str(value)
 
 
 def _default(field: Any) -> Any:

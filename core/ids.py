@@ -7,7 +7,7 @@ import hashlib
 import json
 import secrets
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 KEY_ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"  # without l, o, 0 and 1: a person may have to read it aloud
@@ -15,6 +15,9 @@ KEY_LENGTH = 12
 HOLDOUT_SHARE = 0.15
 
 Split = Literal["train", "holdout"]
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def new_key() -> str:
@@ -33,7 +36,7 @@ def canonical_json(value: Any) -> bytes:
 
     Raises ValueError for NaN or infinity and UnicodeEncodeError for lone surrogates.
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return _ENCODER.encode(value).encode()
 
 
 def sha256_hex(data: bytes | str) -> str:
@@ -47,7 +50,8 @@ def content_sha256(messages: Sequence[dict[str, str]]) -> str:
 
 def normalised(text: str) -> str:
     """Text with case, width and runs of white space levelled out, for telling near-equal prompts apart from new ones."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    # What is ASCII is its own normal form.
+    return " ".join((text if text.isascii() else unicodedata.normalize("NFKC", text)).casefold().split())
 
 
 def group_sha256(text: str) -> str:
@@ -62,4 +66,24 @@ def split_for(group_hash: str, holdout_share: float = HOLDOUT_SHARE) -> Split:
 
 def seed_from(*parts: object) -> int:
     """A 31-bit seed derived from identity, so that a job done again asks for the same answer."""
-    return int(sha256_hex(canonical_json([str(part) for part in parts]))[:8], 16) & 0x7FFFFFFF
+    return int(sha256_hex(_list_json([str(part) for part in parts]))[:8], 16) & 0x7FFFFFFF
+
+
+def keys_sha256(keys: Iterable[str]) -> str:
+    """The hash of a set of keys, whatever their order."""
+    return sha256_hex(_list_json(sorted(keys)))
+
+
+def _list_json(texts: list[str]) -> bytes:
+    """``canonical_json`` of a list of texts, without an encoder where no text needs one: an import asks for millions."""
+    joined = '","'.join(texts)
+    if joined.isalnum() or (
+        joined.isascii() and joined.isprintable() and "\\" not in joined and _n_quotes(joined, texts)
+    ):
+        return f'["{joined}"]'.encode()
+    return canonical_json(texts)
+
+
+def _n_quotes(joined: str, texts: list[str]) -> bool:
+    """Whether the only quotation marks are those between the texts."""
+    return bool(texts) and joined.count('"') == 2 * (len(texts) - 1)

@@ -1,5 +1,6 @@
 """Which side of the border between training and holdout a prompt lies on, in files of any size."""
 
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from core.bulk import among
 from core.ids import content_sha256, group_sha256, split_for
 from core.reading import BadRow
 from core.storage import home
@@ -15,6 +17,7 @@ from generation.models import Prompt
 from generation.prompt_readers import PromptRow
 
 Split = Literal["train", "holdout"]
+HASH = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass
@@ -47,6 +50,7 @@ class Groups:
         self.scratch.execute(
             "CREATE TABLE IF NOT EXISTS named (hash BLOB PRIMARY KEY, split TEXT, line INTEGER) WITHOUT ROWID"
         )
+        self.has_named = bool(self.scratch.execute("SELECT EXISTS (SELECT 1 FROM named)").fetchone()[0])
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -61,16 +65,19 @@ class Groups:
             self.scratch.execute("BEGIN")
             self.scratch.executemany("INSERT OR IGNORE INTO named VALUES (?, ?, ?)", named)
             self.scratch.execute("COMMIT")
+            self.has_named = True
 
     def _named(self, groups: Iterable[str]) -> dict[str, tuple[Split, int]]:
         keys = [bytes.fromhex(group) for group in groups]
+        if not self.has_named:
+            return {}
         marks = ",".join("?" * len(keys))
         found = self.scratch.execute(f"SELECT hash, split, line FROM named WHERE hash IN ({marks})", keys)
         return {key.hex(): (split, line) for key, split, line in found}
 
     def _in_project(self, groups: Iterable[str]) -> dict[str, tuple[Split, str]]:
         """Where the project has a group already, in this set or another; (split, name of the set)."""
-        there = Prompt.objects.filter(set__project_id=self.project_id, group_sha256__in=list(groups)).ready()
+        there = among(Prompt.objects.filter(set__project_id=self.project_id).ready(), "group_sha256", groups)
         return {group: (split, name) for group, split, name in there.values_list("group_sha256", "split", "set__name")}  # type: ignore[misc]
 
     def conflicts(self, rows: Sequence[PromptRow], hashes: Sequence[str] = ()) -> list[BadRow]:
@@ -121,4 +128,8 @@ class Groups:
 
 
 def group_of(row: PromptRow) -> str:
+    """The hash of a row's group. An export names a group whose name is not kept by ``sha256:`` and that hash."""
+    kind, _, digits = row.group.partition(":")
+    if kind == "sha256" and HASH.fullmatch(digits):
+        return digits
     return group_sha256(row.group or row.first_user_turn)

@@ -41,7 +41,10 @@ class VoteImport(JobFields):
     stored_name = models.CharField(max_length=100, help_text="generated; below WHETSTONE_HOME/uploads")
     sha256 = models.CharField(max_length=64)
     n_bytes = models.BigIntegerField(default=0)
-    file_format = models.CharField(max_length=40, help_text="a name of annotation.votes.formats")
+    file_format = models.CharField(
+        max_length=40, blank=True, help_text="a name of annotation.votes.formats; of a draft empty until it is mapped"
+    )
+    mapping = models.JSONField(default=dict, blank=True, help_text="role -> column, of a file that no format knows")
     # annotation.votes.choices.Choices: guidelines, licence, is_holdout_only, open_for
     choices = models.JSONField(default=dict)
     skip_bad_rows = models.BooleanField(default=False)

@@ -66,6 +66,7 @@ class ImportFields(serializers.Serializer[Any]):
     licence = serializers.CharField(max_length=100, allow_blank=True, default="")
     is_holdout_only = serializers.BooleanField(default=False)
     open_for = serializers.IntegerField(min_value=0, max_value=MAX_OPEN_FOR, default=0)
+    mapping = serializers.JSONField(required=False, default=dict)
     skip_bad_rows = serializers.BooleanField(default=False)
     is_draft = serializers.BooleanField(default=False)
 
@@ -95,6 +96,7 @@ class Imports(ImportView):
             choices={
                 name: data[name] for name in ("question", "guidelines", "licence", "is_holdout_only", "open_for")
             },
+            mapping=data["mapping"],
             skip_bad_rows=data["skip_bad_rows"],
             is_draft=data["is_draft"],
             by=person(request._request),
@@ -174,6 +176,7 @@ def told(job: VoteImport, *, n_bad_rows: int = SHOWN_BAD_ROWS) -> dict[str, Any]
         "name": job.name,
         "status": job.status,
         "format": job.file_format,
+        "mapping": job.mapping,
         "sha256": job.sha256,
         "step": job.step,
         "total_steps": job.total_steps,

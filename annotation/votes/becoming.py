@@ -4,8 +4,9 @@ Until it is shown, nobody sees it: the campaign is in stage building, and its pr
 ended. None of these rows holds a lease, so nobody takes them for work that was left behind.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import Count, Max, Sum
@@ -17,6 +18,8 @@ from annotation.models import (
     Assignment,
     Campaign,
     ComparisonTask,
+    Flag,
+    GuidelinesVersion,
     Judgement,
     Place,
     RankedCandidate,
@@ -27,6 +30,7 @@ from annotation.models import (
 from annotation.protocol import Criterion, Protocol
 from annotation.votes.checking import Found
 from annotation.votes.choices import Choices
+from annotation.votes.judged import MAX_STRENGTH
 from annotation.votes.storing import Target
 from core.errors import DomainError
 from core.jobs import JobStatus
@@ -39,7 +43,7 @@ CHUNK = 500
 class Made:
     prompt_set: PromptSet
     job: GenerationJob
-    campaign: Campaign
+    campaign: Campaign | None
 
 
 # ---- laying out ------------------------------------------------------------------------------------------------------
@@ -66,28 +70,59 @@ def lay_out(job: VoteImport, choices: Choices, found: Found) -> Made:
         project=job.project, kind=GenerationJob.Kind.IMPORT, status=JobStatus.RUNNING, prompt_set=prompt_set, n_answers=0,
         unit="answers", message="Part of an import of votes.", requested_by=job.requested_by,
     )  # fmt: skip
+    campaigns = _campaigns(job, choices, found)
+    for campaign in campaigns:
+        campaign.jobs.add(answers)
+        campaign.events.create(before=Campaign.Stage.DRAFT, after=Campaign.Stage.BUILDING, by=job.requested_by)
+    return Made(prompt_set, answers, campaigns[0] if campaigns else None)
+
+
+def _campaigns(job: VoteImport, choices: Choices, found: Found) -> list[Campaign]:
+    """One for the votes; one for each that the file describes; none where nothing was judged, and nothing is to be."""
+    if not found.n_votes and not (choices.open_for and found.has_pairs):
+        return []
+    if found.strength_levels > MAX_STRENGTH and choices.open_for:
+        raise DomainError(
+            f"The margins need a scale of {found.strength_levels} levels, which nobody here can be asked by.",
+            how="Import them without further judgements.",
+        )
+    shared: dict[str, Any] = {
+        "project": job.project, "status": JobStatus.RUNNING, "stage": Campaign.Stage.BUILDING, "unit": "tasks",
+        "pairing": {"pairs": "across", "n_answers": max(2, found.most_answers)}, "message": "Votes are being imported.",
+        "created_by": job.requested_by,
+    }  # fmt: skip
+    if not found.campaigns:
+        campaign = Campaign.objects.create(
+            **shared,
+            name=job.name,
+            kind=Campaign.Kind.PAIR if found.most_answers == 2 else Campaign.Kind.RANK,
+            question=choices.question,
+            guidelines=choices.guidelines,
+            allow_tie=not found.verdicts or "tie" in found.verdicts,
+            allow_both_good="both_good" in found.verdicts,
+            allow_both_bad="all_bad" in found.verdicts,
+            strength_levels=found.strength_levels,
+            protocol=protocol_of(found).stored(),
+        )
+        first_version(campaign, by=job.requested_by)
+        return [campaign]
+    return [_described(dict(settings), shared, job) for settings in found.campaigns]
+
+
+def _described(settings: dict[str, Any], shared: Mapping[str, Any], job: VoteImport) -> Campaign:
+    """A campaign as the full format describes it, with the versions of its guidelines."""
+    texts = {int(number): text for number, text in settings.pop("guidelines").items()}
+    settings.pop("id")
+    latest = max(texts, default=1)
+    settings["name"] = settings["name"] or job.name
     campaign = Campaign.objects.create(
-        project=job.project,
-        name=job.name,
-        kind=Campaign.Kind.PAIR if found.most_answers == 2 else Campaign.Kind.RANK,
-        status=JobStatus.RUNNING,
-        stage=Campaign.Stage.BUILDING,
-        question=choices.question,
-        guidelines=choices.guidelines,
-        allow_tie=not found.verdicts or "tie" in found.verdicts,
-        allow_both_good="both_good" in found.verdicts,
-        allow_both_bad="all_bad" in found.verdicts,
-        strength_levels=found.strength_levels,
-        protocol=protocol_of(found).stored(),
-        pairing={"pairs": "across", "n_answers": found.most_answers},
-        unit="tasks",
-        message="Votes are being imported.",
-        created_by=job.requested_by,
+        **shared, **settings, guidelines=texts.get(latest, ""), guidelines_version=latest
+    )  # fmt: skip
+    GuidelinesVersion.objects.bulk_create(
+        GuidelinesVersion(campaign=campaign, number=number, text=text, by=job.requested_by)
+        for number, text in sorted((texts or {1: ""}).items())
     )
-    campaign.jobs.add(answers)
-    campaign.events.create(before=Campaign.Stage.DRAFT, after=Campaign.Stage.BUILDING, by=job.requested_by)
-    first_version(campaign, by=job.requested_by)
-    return Made(prompt_set, answers, campaign)
+    return campaign
 
 
 def protocol_of(found: Found) -> Protocol:
@@ -106,14 +141,16 @@ def protocol_of(found: Found) -> Protocol:
 
 
 def target_of(job: VoteImport, choices: Choices) -> Target:
-    assert job.campaign is not None and job.job is not None and job.prompt_set is not None
+    assert job.job is not None and job.prompt_set is not None
+    campaigns = list(Campaign.objects.filter(jobs=job.job).order_by("pk"))
     return Target(
         project_id=job.project_id,
         prompts=job.prompt_set.imports.get(),
         job=job.job,
-        campaign=job.campaign,
+        campaigns=campaigns,
         source=job.source,
         open_for=choices.open_for,
+        keeps_names=job.file_format == "votes",
     )
 
 
@@ -123,14 +160,19 @@ def target_of(job: VoteImport, choices: Choices) -> Target:
 def show(job: VoteImport, choices: Choices) -> Callable[[], None]:
     """Count what stands, and return what makes all of it visible: a few rows, to be written in one transaction."""
     target = target_of(job, choices)
-    _write_places(target.campaign)
-    tasks = ComparisonTask.objects.filter(campaign=target.campaign).aggregate(
-        n=Count("pk"), wanted=Sum("seats"), most=Max("seats")
-    )
     counts = dict(job.counts)
-    counts["people"] = Place.objects.filter(campaign=target.campaign).count()
-    counts["models"] = target.job.arms.count()
-    counts["wanted"] = tasks["wanted"] or 0  # judgements in all: tasks of an import differ in how many they take
+    for campaign in target.campaigns:
+        _write_places(campaign)
+    tasks = {
+        campaign.pk: ComparisonTask.objects.filter(campaign=campaign).aggregate(
+            n=Count("pk"), wanted=Sum("seats"), most=Max("seats")
+        )
+        for campaign in target.campaigns
+    }
+    counts["people"] = Place.objects.filter(campaign__in=target.campaigns).values("annotator").distinct().count()
+    counts["models"] = target.job.arms.values("model_version").distinct().count()
+    # Judgements in all: tasks of an import differ in how many they take.
+    counts["wanted"] = sum(each["wanted"] or 0 for each in tasks.values())
     stage = Campaign.Stage.OPEN if choices.open_for else Campaign.Stage.CLOSED
 
     def show_all() -> None:
@@ -141,17 +183,19 @@ def show(job: VoteImport, choices: Choices) -> Callable[[], None]:
         )
         PromptSet.objects.filter(pk=target.prompts.set_id).update(n_prompts=n_prompts)
         GenerationJob.objects.filter(pk=target.job.pk).update(**ended, step=n_answers, total_steps=n_answers)
-        Campaign.objects.filter(pk=target.campaign.pk).update(
-            **ended,
-            stage=stage,
-            n_tasks=tasks["n"],
-            step=tasks["n"],
-            total_steps=tasks["n"],
-            overlap=max(1, tasks["most"] or 1),
-            closed_at=None if choices.open_for else Now(),
-        )
-        note = f"{counts.get('votes', 0):,} votes imported"
-        target.campaign.events.create(before=Campaign.Stage.BUILDING, after=stage, note=note, by=job.requested_by)
+        for campaign in target.campaigns:
+            n, most = tasks[campaign.pk]["n"], tasks[campaign.pk]["most"]
+            Campaign.objects.filter(pk=campaign.pk).update(
+                **ended,
+                stage=stage,
+                n_tasks=n,
+                step=n,
+                total_steps=n,
+                overlap=max(1, campaign.overlap, most or 1),
+                closed_at=None if choices.open_for else Now(),
+            )
+            note = f"{counts.get('votes', 0):,} votes imported"
+            campaign.events.create(before=Campaign.Stage.BUILDING, after=stage, note=note, by=job.requested_by)
         VoteImport.objects.filter(pk=job.pk).update(counts=counts)
         if job.requested_by is not None:
             # The file that this person brought names the models: what they judge of its answers is not blind.
@@ -163,12 +207,13 @@ def show(job: VoteImport, choices: Choices) -> Callable[[], None]:
 def _write_places(campaign: Campaign) -> None:
     """Where each person stands in the campaign: a row each, of what was stored."""
     Place.objects.filter(campaign=campaign).delete()
-    rows = (
-        Assignment.objects.filter(task__campaign=campaign).values_list("annotator").annotate(n=Count("pk")).order_by()
-    )
+    work = Assignment.objects.filter(task__campaign=campaign, purpose=Assignment.Purpose.WORK)
+    rows = work.values_list("annotator").annotate(n=Count("pk")).order_by()
     Place.objects.bulk_create(
         (
-            Place(annotator_id=annotator, campaign=campaign, n_submitted=n, guidelines_version=1)
+            Place(
+                annotator_id=annotator, campaign=campaign, n_submitted=n, guidelines_version=campaign.guidelines_version
+            )
             for annotator, n in rows.iterator()
         ),
         batch_size=CHUNK,
@@ -183,8 +228,9 @@ def take_back(job: VoteImport) -> None:
     job.refresh_from_db()
     if job.status == JobStatus.SUCCEEDED or not (job.campaign or job.job or job.prompt_set):
         return
-    campaign, answers, prompt_set = job.campaign, job.job, job.prompt_set
-    if campaign is not None:
+    answers, prompt_set = job.job, job.prompt_set
+    campaigns = list(Campaign.objects.filter(jobs=answers)) if answers is not None else []
+    for campaign in campaigns:
         _delete_tasks(campaign)
     if answers is not None:
         while ids := list(Candidate.objects.filter(arm__job=answers).values_list("pk", flat=True)[:CHUNK]):
@@ -194,7 +240,7 @@ def take_back(job: VoteImport) -> None:
             _delete(Prompt, pk__in=ids)
     with transaction.atomic():
         VoteImport.objects.filter(pk=job.pk).update(campaign=None, job=None, prompt_set=None)
-        if campaign is not None:
+        for campaign in campaigns:
             campaign.delete()
         if answers is not None:
             made = ModelVersion.objects.filter(
@@ -222,6 +268,7 @@ def _delete_tasks(campaign: Campaign) -> None:
                 Assignment.objects.filter(pk__in=part).update(current=None)
                 _delete(Judgement, pk__in=judgements)
                 _delete(Assignment, pk__in=part)
+            _delete(Flag, task__in=ids)
             _delete(TaskCandidate, task__in=ids)
             _delete(ComparisonTask, pk__in=ids)
 

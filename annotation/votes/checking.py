@@ -14,8 +14,8 @@ from typing import Any
 
 import orjson
 
-from annotation.votes.judged import Judged, Row, Score, Vote
-from core.ids import content_sha256, sha256_hex
+from annotation.votes.judged import Header, Judged, Row, Score, Vote
+from core.ids import sha256_hex
 from core.reading import BadRow
 from core.uploads import inert
 from generation.groups import Groups, group_of
@@ -25,6 +25,7 @@ CHUNK_CHARS = 8 << 20  # of one chunk, however few rows that is
 SHOWN_BAD_ROWS = 1000
 MAX_MODELS = 10_000
 MAX_CRITERIA = 12
+MAX_CAMPAIGNS = 100
 
 
 @dataclass
@@ -37,19 +38,16 @@ class Found:
     bad: list[dict[str, Any]] = field(default_factory=list)
     models: set[str] = field(default_factory=set)
     verdicts: set[str] = field(default_factory=set)
+    n_votes: int = 0
+    has_pairs: bool = False  # any row of two answers or more
     most_answers: int = 2
     strength_levels: int = 0
+    campaigns: list[dict[str, Any]] = field(default_factory=list)  # of the full format, in the file's order
     # criterion -> [is a comparison, lowest, highest]
     criteria: dict[str, list[Any]] = field(default_factory=dict)
     has_reasons: bool = False
     has_comments: bool = False
     has_write_ins: bool = False
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "verdicts": sorted(self.verdicts), "most_answers": self.most_answers, "strength_levels": self.strength_levels,
-            "criteria": self.criteria, "comments": self.has_comments, "write_ins": self.has_write_ins,
-        }  # fmt: skip
 
 
 class TooMuch(Exception):
@@ -81,6 +79,7 @@ class Checker:
     report: Path
     progress: Callable[[int, int], None]  # rows read, bad rows
     found: Found = field(default_factory=Found)
+    fresh: list[tuple[bytes, bytes, int]] = field(default_factory=list)  # votes of this chunk: key, what they say, line
 
     def check(self, rows: Iterable[Row]) -> Found:
         draft = self.report.with_name(f"{self.report.name}.part")
@@ -88,6 +87,7 @@ class Checker:
         try:
             seen.execute("PRAGMA journal_mode=OFF")
             seen.execute("PRAGMA synchronous=OFF")
+            seen.execute("PRAGMA cache_size=-32000")
             seen.execute("CREATE TABLE vote (key BLOB PRIMARY KEY, said BLOB, line INTEGER) WITHOUT ROWID")
             seen.execute("CREATE TABLE unnamed (task BLOB PRIMARY KEY, n INTEGER) WITHOUT ROWID")
             with draft.open("w", newline="", encoding="utf-8") as report, self.copy.open("wb") as copy:
@@ -105,6 +105,7 @@ class Checker:
 
     def _chunk(self, chunk: list[Row], seen: sqlite3.Connection, writer: Any, copy: Any) -> None:
         good = [row for row in chunk if isinstance(row, Judged)]
+        self._learn_campaigns(row for row in chunk if isinstance(row, Header))
         bad = [row for row in chunk if isinstance(row, BadRow)]
         placed = [Placed.of(row) for row in good]
         groups = [place.group for place in placed]
@@ -120,6 +121,8 @@ class Checker:
                 bad.append(problem)
             else:
                 lines.append(place.line())
+        seen.executemany("INSERT INTO vote VALUES (?, ?, ?)", self.fresh)
+        self.fresh.clear()
         seen.execute("COMMIT")
         copy.write(b"".join(lines))
         for row in sorted(bad, key=lambda each: each.line):
@@ -128,6 +131,13 @@ class Checker:
             if len(self.found.bad) < SHOWN_BAD_ROWS:
                 self.found.bad.append({"line": row.line, "reason": row.reason, "excerpt": row.excerpt})
         self.found.n_rows += len(chunk)
+
+    def _learn_campaigns(self, headers: Iterable[Header]) -> None:
+        for header in headers:
+            self.found.campaigns.append(dict(header.settings))
+            self.found.n_rows -= 1
+            if len(self.found.campaigns) > MAX_CAMPAIGNS:
+                raise TooMuch(f"The file describes more than {MAX_CAMPAIGNS} campaigns.")
 
     def _take(self, place: "Placed", known: dict[bytes, tuple[bytes, int]], seen: sqlite3.Connection) -> BadRow | None:
         """Note the votes of a row; the problem if one contradicts what its author has said before."""
@@ -152,7 +162,7 @@ class Checker:
                 )
                 return BadRow(place.row.line, reason, place.row.prompt.first_user_turn[:100])
         known |= fresh
-        seen.executemany("INSERT INTO vote VALUES (?, ?, ?)", [(key, *value) for key, value in fresh.items()])
+        self.fresh += [(key, *value) for key, value in fresh.items()]
         place.votes = [(vote, name or _unnamed(seen, place.task)) for vote, name in votes]
         self.found.n_duplicates += n_again
         self._learn(place)
@@ -161,12 +171,14 @@ class Checker:
     def _learn(self, place: "Placed") -> None:
         found = self.found
         found.most_answers = max(found.most_answers, len(place.row.answers))
-        found.models.update(answer.model for answer in place.row.answers)
+        found.has_pairs |= len(place.row.answers) > 1
+        found.n_votes += len(place.votes)
+        found.models.update(answer.arm or answer.model for answer in place.row.answers)
         if len(found.models) > MAX_MODELS:
             raise TooMuch(f"The answers are by more than {MAX_MODELS:,} models: is “model” really the model's name?")
         for vote, _ in place.votes:
             found.verdicts.add(vote.verdict)
-            found.strength_levels = max(found.strength_levels, vote.strength or 0)
+            found.strength_levels = max(found.strength_levels, vote.strength or 0, vote.levels)
             found.has_comments |= bool(vote.comment)
             found.has_write_ins |= bool(vote.write_in)
             for score in vote.scores:
@@ -198,17 +210,22 @@ class Placed:
 
     @classmethod
     def of(cls, row: Judged) -> "Placed":
-        content = content_sha256(row.prompt.messages)
+        content = sha256_hex(
+            orjson.dumps(row.prompt.messages, option=orjson.OPT_SORT_KEYS)
+        )  # as core.ids.content_sha256
         texts = [sha256_hex(answer.text) for answer in row.answers]
         answers = [
             hashlib.sha256("\x00".join((content, answer.model, answer.id, text)).encode()).digest()
             for answer, text in zip(row.answers, texts, strict=True)
         ]
-        task = hashlib.sha256(b"".join(sorted(answers))).digest()[:16]
+        number = row.more.get("campaign", 0) if row.more else 0
+        campaign = number.to_bytes(2, "big") if number else b""
+        task = hashlib.sha256(campaign + b"".join(sorted(answers))).digest()[:16]
         return cls(row=row, content=content, group=group_of(row.prompt), texts=texts, answers=answers, task=task)
 
     def key_of(self, vote: Vote) -> bytes:
-        return hashlib.sha256(self.task + vote.annotator.encode()).digest()[:16]
+        role = b"\x00review" if vote.more and vote.more.get("by") == "adjudicator" else b""
+        return hashlib.sha256(self.task + vote.annotator.encode() + role).digest()[:16]
 
     def said(self, vote: Vote) -> bytes:
         """What a vote says, whatever the order of the answers in its row."""
@@ -224,20 +241,29 @@ class Placed:
     def line(self) -> bytes:
         """The row in the checked copy: one line of JSON that ``storing`` reads."""
         row, prompt = self.row, self.row.prompt
-        extras = [prompt.tags, prompt.note, prompt.reference, prompt.metadata]
+        extras = [prompt.tags, prompt.note, prompt.reference, prompt.metadata, prompt.following_turns]
         answers = [
-            [key.hex(), answer.model, answer.text, text, answer.finish_reason]
+            [key.hex(), answer.arm or answer.model, answer.text, text, answer.finish_reason, answer.told]
             for key, text, answer in zip(self.answers, self.texts, row.answers, strict=True)
         ]
         votes = [
             [
                 name, vote.verdict, vote.ranks, vote.order, vote.strength, vote.scores, vote.reasons, vote.comment,
-                vote.write_in, vote.seconds, vote.at, vote.id,
+                vote.write_in, vote.seconds, vote.at, vote.id, vote.more,
             ]
             for vote, name in self.votes
         ]  # fmt: skip
         return orjson.dumps(
-            [self.content, self.group, prompt.messages, extras if any(extras) else None, answers, votes, row.id],
+            [
+                self.content,
+                self.group,
+                prompt.messages,
+                extras if any(extras) else None,
+                answers,
+                votes,
+                row.id,
+                row.more,
+            ],
             option=orjson.OPT_APPEND_NEWLINE,
         )
 

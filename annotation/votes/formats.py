@@ -1,71 +1,171 @@
 """Which formats of votes there are, and which one a file is: by its content, never by its name alone.
 
-A format reads a file into rows of ``judged.Judged``; everything after that is the same for all. Another one is another entry
-in ``FORMATS``, before those that would recognise its files too.
+A format reads the rows of a table (``core.tables``) into rows of ``judged.Judged``; everything after that is the same for all.
+Another one is another module in ``sources`` and another entry in ``FORMATS``, before those that would recognise its files too.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from annotation.votes import profile
-from annotation.votes.judged import Row
-from core.reading import HEAD_BYTES, UTF8_BOM, UnreadableFile, Unusable, decoded, parse_json, raw_lines
-from generation.prompt_readers import NAMES, detect_format
+from annotation.votes.judged import Judged, Row
+from annotation.votes.sources import (
+    arena,
+    argilla,
+    helpsteer,
+    label_studio,
+    llamafactory,
+    mapped,
+    openai,
+    rankings,
+    trl,
+    ultrafeedback,
+)
+from core.reading import BadRow, TableRow, UnreadableFile, Unusable, excerpt_of, parse_json
+from core.tables import container_of, table_rows
 
 LOOKED_AT = 20
+MAPPED = "mapped"
+Rows = Iterable[TableRow | BadRow]
+Objects = Sequence[Mapping[str, Any]]
+# Columns of CSV whose cells hold JSON in these formats; elsewhere a text that looks like JSON is a text.
+JSON_CELLS = frozenset(
+    {
+        "prompt", "chosen", "rejected", "completion", "messages", "conversation_a", "conversation_b", "conversations", "context",
+        "input", "preferred_output", "non_preferred_output", "individual_preference", "three_most_similar_preferences",
+        "all_preferences_unprocessed", "answers", "votes", "responses", "completions", "ranks", "ranking", "rankings", "models",
+        "tags", "metadata", "fields", "data", "annotations", "history", "answer_a", "answer_b", "campaign",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Format:
-    """One format. ``recognises`` looks at the first objects of a file of JSON Lines."""
+    """One format.
+
+    recognises  looks at the first objects of a file
+    read        turns all its rows into ``Judged`` or ``BadRow``
+    lacks       what it cannot say, so that an import leaves it unknown
+    """
 
     name: str
     label: str
-    recognises: Callable[[list[Mapping[str, Any]]], bool]
-    read: Callable[[Path], Iterator[Row]]
+    recognises: Callable[[Objects], bool]
+    read: Callable[[Rows, datetime], Iterator[Row]]
+    lacks: str = ""
 
 
+def row_by_row(read: Callable[[Mapping[str, Any], int, datetime], Judged]) -> Callable[[Rows, datetime], Iterator[Row]]:
+    """A reader of files of a reader of rows."""
+
+    def rows(table: Rows, now: datetime) -> Iterator[Row]:
+        for row in table:
+            if isinstance(row, BadRow):
+                yield row
+                continue
+            try:
+                yield read(row.value, row.line, now)
+            except Unusable as reason:
+                yield BadRow(row.line, str(reason), excerpt_of(row.raw))
+
+    return rows
+
+
+PEOPLE = "who judged, when, and in which order the answers were shown"
+MODELS = "which models wrote the answers"
 FORMATS: tuple[Format, ...] = (
-    Format("votes", "Whetstone votes (JSON Lines)", profile.recognises, profile.read),
+    Format("label-studio", "Label Studio (JSON)", label_studio.recognises, row_by_row(label_studio.read), MODELS),
+    Format("argilla", "Argilla records", argilla.is_nested, row_by_row(argilla.nested), "the time and the order shown"),
+    Format("argilla-flat", "Argilla records, flattened", argilla.is_flat, row_by_row(argilla.flat), "the time and the order shown"),
+    Format("arena", "Arena battles", arena.recognises, row_by_row(arena.read), "strength and comments"),
+    Format("openai", "OpenAI preferences", openai.recognises, row_by_row(openai.read), f"ties, strength, {PEOPLE}, {MODELS}"),
+    Format("helpsteer3", "HelpSteer3 preferences", helpsteer.is_third, row_by_row(helpsteer.third), f"{PEOPLE}, {MODELS}"),
+    Format("helpsteer2", "HelpSteer2 preferences", helpsteer.is_second, row_by_row(helpsteer.second), f"{PEOPLE}, {MODELS}"),
+    Format("helpsteer2-ratings", "HelpSteer2 ratings", helpsteer.is_rated, helpsteer.read_rated, f"{PEOPLE}, {MODELS}"),
+    Format("ultrafeedback", "UltraFeedback, binarized", ultrafeedback.recognises, row_by_row(ultrafeedback.read),
+           f"ties, {PEOPLE}, {MODELS}"),
+    Format("rankings", "Rankings (InstructGPT, Nectar)", rankings.recognises, row_by_row(rankings.read), "the order shown"),
+    Format("votes", "Whetstone votes", profile.recognises, profile.read),
+    Format("llamafactory-kto", "LLaMA-Factory, KTO", llamafactory.is_tagged, row_by_row(llamafactory.tagged), f"{PEOPLE}, {MODELS}"),
+    Format("llamafactory", "LLaMA-Factory preferences", llamafactory.is_pairs, row_by_row(llamafactory.pair),
+           f"ties, strength, {PEOPLE}, {MODELS}"),
+    Format("hh", "Anthropic HH transcripts", trl.is_transcripts, row_by_row(trl.pair), f"ties, strength, {PEOPLE}, {MODELS}"),
+    Format("trl", "TRL preference", trl.is_pairs, row_by_row(trl.pair), f"ties, {PEOPLE}, {MODELS}"),
+    Format("trl-unpaired", "TRL unpaired (KTO)", trl.is_unpaired, row_by_row(trl.unpaired), f"what an answer was compared with, {PEOPLE}"),
+    Format("llamafactory-answers", "LLaMA-Factory answers (SFT)", llamafactory.is_answers, row_by_row(llamafactory.answers),
+           "judgements"),
+    Format("trl-answers", "TRL prompt-completion or messages (SFT)", trl.is_answered, row_by_row(trl.answered), "judgements"),
 )  # fmt: skip
 
 
-def format_named(name: str) -> Format:
-    return next(each for each in FORMATS if each.name == name)
+class Unrecognised(UnreadableFile):
+    """A table that no format knows: its columns may be mapped."""
 
-
-def recognise(path: Path, filename: str = "") -> Format:
-    """The format of a file. Raises UnreadableFile with what it looks like instead, and what to do."""
-    with path.open("rb") as file:
-        if not file.read(HEAD_BYTES).strip(b" \t\r\n" + UTF8_BOM):
-            raise UnreadableFile("The file is empty.", "Choose a file that holds votes.")
-    container = detect_format(path, filename)
-    if container != "jsonl":
-        raise UnreadableFile(
-            f"Votes come as JSON Lines; this looks like {NAMES[container]}.",
-            "Write one judged task on each line as JSON.",
+    def __init__(self, columns: Sequence[str]) -> None:
+        shown = ", ".join(name[:40] for name in columns[:12]) or "none"
+        super().__init__(
+            f"No votes in a form that is known here. The columns: {shown}.",
+            "Say which column is what, or give each row a prompt, its answers and its votes.",
         )
-    rows = list(_first_objects(path))
-    for each in FORMATS:
-        if each.recognises(rows):
-            return each
-    keys = sorted({key for row in rows for key in row})
-    shown = ", ".join(key[:40] for key in keys[:12]) or "none"
-    raise UnreadableFile(
-        f"The lines are JSON, but no votes in a form that is known here. Their keys: {shown}.",
-        "Each line needs a prompt, its answers and its votes.",
+        self.columns = list(columns)
+
+
+def label_of(name: str) -> str:
+    return next(
+        (each.label for each in FORMATS if each.name == name),
+        "Columns as you said" if name == MAPPED else "Not recognised",
     )
 
 
-def _first_objects(path: Path) -> Iterator[Mapping[str, Any]]:
-    with path.open("rb") as file:
-        for _, raw in islice(raw_lines(file), LOOKED_AT):
-            try:
-                value = parse_json(decoded(raw)) if raw is not None and raw.strip() else None
-            except Unusable:
-                continue
-            if isinstance(value, dict):
-                yield value
+def recognise(path: Path, filename: str = "") -> Format:
+    """The format of a file. Raises Unrecognised for a table of something else, UnreadableFile for what is no table."""
+    rows = first_objects(path, container_of(path, filename))
+    for each in FORMATS:
+        if each.recognises(rows):
+            return each
+    raise Unrecognised(columns_of(rows))
+
+
+def read(path: Path, name: str, mapping: Mapping[str, str] | None = None) -> Iterator[Row]:
+    """Every row of a file in this format, good or bad. Raises UnreadableFile where there is no going on."""
+    found = (
+        row_by_row(mapped.reader(mapping or {})) if name == MAPPED else next(f.read for f in FORMATS if f.name == name)
+    )
+    return found(objects_of(path, container_of(path)), datetime.now(UTC))
+
+
+def first_objects(path: Path, container: str, most: int = LOOKED_AT) -> list[Mapping[str, Any]]:
+    found = islice(objects_of(path, container), most)
+    return [row.value for row in found if isinstance(row, TableRow)]
+
+
+def columns_of(rows: Objects) -> list[str]:
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
+def objects_of(path: Path, container: str) -> Iterator[TableRow | BadRow]:
+    rows = table_rows(path, container)
+    return map(_opened, rows) if container == "csv" else rows
+
+
+def _opened(row: TableRow | BadRow) -> TableRow | BadRow:
+    """A row of CSV with the lists and objects that its cells hold as JSON."""
+    if isinstance(row, TableRow):
+        for name in JSON_CELLS & row.value.keys():
+            text = row.value[name]
+            if text.startswith(("[", "{")):
+                try:
+                    value = parse_json(text)
+                except Unusable:
+                    continue  # a text that begins with a bracket
+                if (
+                    not isinstance(value, list)
+                    or not value
+                    or all(isinstance(each, (dict, int, str)) for each in value)
+                ):
+                    row.value[name] = value
+    return row

@@ -1,5 +1,6 @@
 """The form of an import of votes. It checks shape; the rules are in ``job`` and ``choices``."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django import forms
@@ -7,7 +8,28 @@ from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 
 from annotation.votes.choices import MAX_GUIDELINES, MAX_OPEN_FOR
+from annotation.votes.sources.mapped import ROLES
 from generation.forms import MAX_PASTED_CHARS, OnceForm
+
+
+class MappingForm(forms.Form):
+    """Which column is what, of a table that no format knows. The rules are in ``sources.mapped``."""
+
+    def __init__(self, data: Any = None, *, columns: Mapping[str, Sequence[str]], initial: Mapping[str, str]) -> None:
+        super().__init__(data, initial=dict(initial), prefix="map")
+        choices = [("", "(no column)"), *((name, _choice(name, cells)) for name, cells in columns.items())]
+        for role in ROLES:
+            self.fields[role.name] = forms.ChoiceField(
+                label=role.label, help_text=role.help, choices=choices, required=role.name == "prompt"
+            )
+
+    def mapping(self) -> dict[str, str]:
+        return {name: column for name, column in self.cleaned_data.items() if column}
+
+
+def _choice(name: str, cells: Sequence[str]) -> str:
+    shown = next((cell for cell in cells if cell.strip()), "")
+    return f"{name[:60]}: {shown[:40]}" if shown else name[:60]
 
 
 class VotesForm(OnceForm):
@@ -19,8 +41,8 @@ class VotesForm(OnceForm):
     file = forms.FileField(
         label="File",
         required=False,
-        help_text="JSON Lines: a judged task, or a single vote, on each line.",
-        widget=forms.ClearableFileInput(attrs={"accept": ".jsonl,.ndjson,.json"}),
+        help_text="JSON Lines (also as .zst), a JSON array, CSV or Parquet: whatever wrote it, the form is recognised by its content.",
+        widget=forms.ClearableFileInput(attrs={"accept": ".jsonl,.ndjson,.json,.csv,.tsv,.parquet,.pq,.zst"}),
     )
     pasted = forms.CharField(
         label="Or paste lines",

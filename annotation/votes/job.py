@@ -4,11 +4,12 @@ The first pass checks every row and writes a checked copy (``checking``); the se
 invisible (``storing``); one transaction then shows it all. A worker that is killed leaves a row that another takes up.
 """
 
+import json
 import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import islice
 from pathlib import Path
@@ -25,10 +26,12 @@ from annotation.models.imports import ImportStatus
 from annotation.votes.becoming import lay_out, show, take_back, target_of
 from annotation.votes.checking import Checker, Found, TooMuch
 from annotation.votes.choices import Choices
-from annotation.votes.formats import format_named, recognise
-from annotation.votes.judged import Row
-from annotation.votes.storing import Models, Store, checked_lines
-from core.bulk import room_to_write
+from annotation.votes.formats import MAPPED, Unrecognised, columns_of, first_objects, label_of, read, recognise
+from annotation.votes.judged import Header, Judged
+from annotation.votes.outside import Models
+from annotation.votes.sources import mapped
+from annotation.votes.storing import Store, checked_lines
+from core.bulk import room_to_write, undisturbed
 from core.errors import DomainError, require
 from core.ids import new_key
 from core.jobs import (
@@ -44,7 +47,8 @@ from core.jobs import (
     request_cancel,
     requeue,
 )
-from core.reading import UnreadableFile, has_byte_order_mark
+from core.reading import BadRow, UnreadableFile, has_byte_order_mark
+from core.tables import container_of
 from core.transitions import move
 from core.uploads import keep_upload, plain_name, uploads
 from generation.groups import Groups
@@ -70,6 +74,7 @@ def start_import(
     filename: str = "",
     source: str = "",
     choices: Mapping[str, Any] | None = None,
+    mapping: Mapping[str, Any] | None = None,
     skip_bad_rows: bool = False,
     is_draft: bool = False,
     by: User | None,
@@ -79,6 +84,7 @@ def start_import(
     """Keep the upload and queue its import, or (``is_draft``) keep it for a look at its preview.
 
     source   where the people are from: one id from one source is one person in this project; the name, if empty
+    mapping  role -> column (``sources.mapped``), for a table that no format knows; what is given counts even if one does
     key      the import's key where the caller brings one: the same request sent twice is one import
     enqueue  false for a caller that runs it itself
     The same file under the same name, imported or on its way, is that import again. Raises DomainError for a file that holds
@@ -97,17 +103,43 @@ def start_import(
             return twin
         _refuse_taken(project, name)
         try:
-            found = recognise(stored, filename)
+            file_format, roles = _format_of(stored, filename, mapping or {}, is_draft=is_draft)
         except UnreadableFile as problem:
             raise DomainError(problem.sentence, how=problem.how) from None
         return _record(
-            project=project, stored=stored, sha256=sha256, file_format=found.name, filename=plain_name(filename), name=name,
+            project=project, stored=stored, sha256=sha256, file_format=file_format, mapping=roles, filename=plain_name(filename), name=name,
             source=(source.strip() or name)[:60], choices=made, skip_bad_rows=skip_bad_rows, is_draft=is_draft, by=by,
             key=key or new_key(), enqueue=enqueue,
         )  # fmt: skip
     except BaseException:
         stored.unlink(missing_ok=True)
         raise
+
+
+def _format_of(
+    stored: Path, filename: str, mapping: Mapping[str, Any], *, is_draft: bool
+) -> tuple[str, dict[str, str]]:
+    """(format, mapping) of a file; a draft that no format knows waits for its mapping, with no format."""
+    if mapping:
+        columns = columns_of(first_objects(stored, container_of(stored, filename)))
+        return MAPPED, mapped.checked(mapping, columns)
+    try:
+        return recognise(stored, filename).name, {}
+    except Unrecognised as problem:
+        if is_draft and problem.columns:
+            return "", {}
+        raise
+
+
+@transaction.atomic
+def map_import(job: VoteImport, mapping: Mapping[str, Any], *, by: User | None) -> None:
+    """Say which column of a draft is what. Raises DomainError for what makes no sense, and for an import that was begun."""
+    require(job.status == ImportStatus.DRAFT, "This import was begun: its columns stay as they are.")
+    path = stored_path(job)
+    require(path.exists(), "The uploaded file is gone.", how="Upload it again.")
+    roles = mapped.checked(mapping, columns_of(first_objects(path, container_of(path))))
+    VoteImport.objects.filter(pk=job.pk, status=ImportStatus.DRAFT).update(file_format=MAPPED, mapping=roles)
+    record("votes.map_import", project=job.project, user=by, subject=job, detail={"mapping": roles})
 
 
 def _same(project: Project, name: str, sha256: str) -> VoteImport | None:
@@ -167,6 +199,9 @@ def begin_import(job: VoteImport, *, by: User | None) -> None:
     if job.status in (JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.SUCCEEDED):
         return
     require(job.status == ImportStatus.DRAFT, "This import has ended.", how="Try it again, or upload the file again.")
+    require(
+        job.file_format, "It is not known yet which column is what.", how="Say it on the import's page, or as mapping."
+    )
     _refuse_taken(job.project, job.name)
     move(job, JobStatus.QUEUED, by=by, only_from=ImportStatus.DRAFT)
     record("votes.import", project=job.project, user=by, subject=job, detail={"name": job.name})
@@ -192,13 +227,33 @@ class Preview:
     """What a file looks like before it is imported: its first rows as they will be read."""
 
     label: str
-    rows: tuple[Row, ...]
+    rows: tuple[Judged | BadRow, ...]
+    columns: Mapping[str, list[str]] = field(
+        default_factory=dict
+    )  # name -> the first cells, of a table that may be mapped
 
 
 def preview_of(job: VoteImport) -> Preview:
-    found = format_named(job.file_format)
-    path = stored_path(job)
-    return Preview(found.label, tuple(islice(found.read(path), SHOWN_ROWS)) if path.exists() else ())
+    """The first rows, and (of a table whose columns may be mapped) the columns with the beginnings of their cells."""
+    path, label = stored_path(job), label_of(job.file_format)
+    if not path.exists():
+        return Preview(label, ())
+    if job.file_format in ("", MAPPED):
+        found = first_objects(path, container_of(path), SHOWN_ROWS)
+        columns = {name: [_beginning(row[name]) for row in found if name in row] for name in columns_of(found)}
+    else:
+        columns = {}
+    rows = (
+        (row for row in read(path, job.file_format, job.mapping) if not isinstance(row, Header))
+        if job.file_format
+        else ()
+    )
+    return Preview(label, tuple(islice(rows, SHOWN_ROWS)), columns)
+
+
+def _beginning(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return f"{text[:60]}…" if len(text) > 60 else text
 
 
 # ---- files -----------------------------------------------------------------------------------------------------------
@@ -252,7 +307,8 @@ def run_import(import_id: int, *, progress: Progress | None = None) -> None:
         return
     worker = _Worker(job, token, progress)
     try:
-        worker.run()
+        with undisturbed():
+            worker.run()
     except Stopped as stop:
         if stop.is_ours:
             worker.undo()
@@ -319,7 +375,7 @@ class _Worker:
                 report=report_path(self.job),
                 progress=self._checked_so_far,
             )
-            found = checker.check(format_named(self.job.file_format).read(stored_path(self.job)))
+            found = checker.check(read(stored_path(self.job), self.job.file_format, self.job.mapping))
         _to_disk(groups_file)
         _scratch(self.job, "seen").unlink(missing_ok=True)
         self._update(bad_rows=found.bad, n_bad=found.n_bad, n_rows=found.n_rows)
@@ -370,7 +426,8 @@ class _Worker:
     def _end(self) -> None:
         """Show everything at once, in the transaction that ends the job."""
         n = self.job.counts.get("votes", 0)
-        message = f"{n:,} votes on {self.job.counts.get('tasks', 0):,} tasks imported."
+        tasks, answers = self.job.counts.get("tasks", 0), self.job.counts.get("answers", 0)
+        message = f"{n:,} votes on {tasks:,} tasks imported." if n else f"{answers:,} answers imported."
         show_all = show(self.job, self.choices)  # what takes long comes first, outside the transaction
         with transaction.atomic():
             if not finish(self.job, self.token, message=message):

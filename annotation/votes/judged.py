@@ -2,8 +2,8 @@
 
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -29,12 +29,18 @@ Score = tuple[str, int | None, int]  # criterion, number of the answer (None: a 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer. Two are the same answer where prompt, model, id and text are."""
+    """One answer. Two are the same answer where prompt, model, id and text are.
+
+    arm   key of ``outside.arm_key``: the model and how it was sampled; the model alone, where empty
+    told  seed, tokens of the prompt, tokens of the answer, seconds: as its server reported them
+    """
 
     model: str
     text: str
     id: str = ""
     finish_reason: str = ""
+    arm: str = field(default="", compare=False)
+    told: tuple[int, int | None, int | None, float | None] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,7 @@ class Vote:
     ranks      1 is best, equal ranks are ties, without gaps
     annotator  the person's id where the vote is from; empty where it is not known
     order      the answers in the order shown; empty where it is not known
+    levels     the highest strength of the source's scale, where the source says; 0 where not
     scores     of a rating 1 ... 10; of a comparison -4 ... 4, negative where the first answer is better
     """
 
@@ -60,20 +67,31 @@ class Vote:
     seconds: float = 0.0
     at: datetime | None = None
     id: str = ""
+    levels: int = 0
+    more: Mapping[str, Any] | None = None  # what only the full format says, as ``full`` reads it
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One row of a file: a prompt with answers and any number of votes on them."""
+    """One row of a file: a prompt with answers and any number of votes on them; an answer alone is judged good or bad."""
 
     line: int
     prompt: PromptRow
     answers: tuple[Answer, ...]
     votes: tuple[Vote, ...]
     id: str = ""
+    more: Mapping[str, Any] | None = None  # of the full format: campaign (its number), why, probability
 
 
-Row = Judged | BadRow
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A line of the full format that describes a campaign, checked by ``full``."""
+
+    line: int
+    settings: Mapping[str, Any]
+
+
+Row = Judged | BadRow | Header
 
 
 # ---- parts of a row, checked; each raises Unusable with its reason -----------------------------------------------------
@@ -89,8 +107,9 @@ def name_of(value: Any, what: str, most: int = MAX_NAME_CHARS) -> str:
     return name
 
 
-def answers_checked(answers: Sequence[Answer]) -> tuple[Answer, ...]:
-    if not 2 <= len(answers) <= MAX_ANSWERS:
+def answers_checked(answers: Sequence[Answer], *, least: int = 2) -> tuple[Answer, ...]:
+    """``least`` is one where a source judges answers alone."""
+    if not least <= len(answers) <= MAX_ANSWERS:
         raise Unusable(f"The row has {len(answers)} answers; two to {MAX_ANSWERS} can be compared.")
     for letter, answer in zip(LETTERS.lower(), answers, strict=False):
         if not answer.model:
@@ -120,6 +139,8 @@ def choice_of(value: Any, n_answers: int) -> tuple[str, tuple[int, ...]]:
     if not isinstance(value, str) or len(value) != 1 or value not in LETTERS[:n_answers].lower():
         raise Unusable("The choice is a letter of an answer (a is the first), tie, both_good or both_bad.")
     if n_answers != 2:
+        if n_answers == 1:
+            raise Unusable("An answer alone is judged by both_good or both_bad.")
         raise Unusable("The best of more than two answers says nothing of the others; give their ranks.")
     return "ranked", (1, 2) if value == "a" else (2, 1)
 
@@ -209,7 +230,7 @@ def time_of(value: Any, *, now: datetime) -> datetime:
 
 
 __all__ = [
-    "LETTERS", "MAX_ANSWERS", "MAX_COMMENT_CHARS", "MAX_ID_CHARS", "MAX_NAME_CHARS", "MAX_VOTES", "Answer", "Judged", "Row",
+    "LETTERS", "MAX_ANSWERS", "MAX_COMMENT_CHARS", "MAX_ID_CHARS", "MAX_NAME_CHARS", "MAX_VOTES", "Answer", "Header", "Judged", "Row",
     "Score", "Vote", "answers_checked", "choice_of", "name_of", "order_of", "ranks_of", "reasons_of", "scores_of",
     "seconds_of", "strength_of", "text_of", "time_of",
 ]  # fmt: skip

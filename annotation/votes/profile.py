@@ -1,12 +1,12 @@
 """Whetstone's own JSON Lines of votes, to the letter of docs/reference/votes.md: a judged task or a single vote on each line."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import datetime
 from typing import Any
 
+from annotation.votes import full
 from annotation.votes.judged import (
     MAX_COMMENT_CHARS,
     MAX_ID_CHARS,
@@ -27,56 +27,53 @@ from annotation.votes.judged import (
     text_of,
     time_of,
 )
-from core.reading import (
-    BadRow,
-    Unusable,
-    check_strings,
-    decoded,
-    excerpt_of,
-    needs_check,
-    parse_json,
-    raw_lines,
-    too_long,
-)
+from core.reading import BadRow, TableRow, Unusable, excerpt_of
 from generation.prompt_readers import MAX_METADATA_BYTES, PromptRow, prompt_from
 
 PROMPT_KEYS = frozenset({"prompt", "system", "group", "split", "tags", "note", "reference"})
-TASK_KEYS = PROMPT_KEYS | {"answers", "votes", "id", "language", "metadata"}
-ANSWER_KEYS = frozenset({"model", "text", "id", "finish_reason"})
-VOTE_KEYS = frozenset(
-    {
-        "annotator", "choice", "ranks", "order", "strength", "scores", "reasons", "comment", "better_answer", "seconds",
-        "time", "vote_id",
-    }
-)  # fmt: skip
+TASK_KEYS = PROMPT_KEYS | full.TASK_KEYS | {"answers", "votes", "id", "language", "metadata"}
+ANSWER_KEYS = full.ANSWER_KEYS | {"model", "text", "id", "finish_reason"}
+VOTE_KEYS = full.VOTE_KEYS | {
+    "annotator", "choice", "ranks", "order", "strength", "scores", "reasons", "comment", "better_answer", "seconds", "time",
+    "vote_id",
+}  # fmt: skip
 
 
-def recognises(rows: list[Mapping[str, Any]]) -> bool:
-    return any("prompt" in row and "answers" in row for row in rows)
+def recognises(rows: Sequence[Mapping[str, Any]]) -> bool:
+    return any("prompt" in row and "answers" in row for row in rows) or _is_full(rows)
 
 
-def read(path: Path) -> Iterator[Row]:
+def _is_full(rows: Sequence[Mapping[str, Any]]) -> bool:
+    return bool(rows) and all(isinstance(row.get("campaign"), dict) and len(row) == 1 for row in rows)
+
+
+def read(rows: Iterable[TableRow | BadRow], now: datetime) -> Iterator[Row]:
     """Every line in order, good or bad."""
-    now = datetime.now(UTC)
-    with path.open("rb") as file:
-        for number, raw in raw_lines(file):
-            if raw is None:
-                yield too_long(number)
-            elif raw.strip():
-                try:
-                    value = parse_json(decoded(raw))
-                    if not isinstance(value, dict):
-                        raise Unusable("The line is JSON, but not an object.")
-                    if needs_check(raw):
-                        check_strings(value)
-                    yield judged_from(value, number, now=now)
-                except Unusable as reason:
-                    yield BadRow(number, str(reason), excerpt_of(raw))
+    campaigns: dict[str, int] = {}
+    for row in rows:
+        if isinstance(row, BadRow):
+            yield row
+            continue
+        try:
+            described = row.value.get("campaign")
+            if isinstance(described, dict):
+                header = full.header_of(described, row.line)
+                if header.settings["id"] in campaigns:
+                    raise Unusable(f"The campaign “{header.settings['id']}” is described twice.")
+                campaigns[header.settings["id"]] = len(campaigns)
+                yield header
+            else:
+                yield judged_from(row.value, row.line, now=now, campaigns=campaigns)
+        except Unusable as reason:
+            yield BadRow(row.line, str(reason), excerpt_of(row.raw))
 
 
-def judged_from(row: Mapping[str, Any], line: int, *, now: datetime) -> Judged:
+def judged_from(
+    row: Mapping[str, Any], line: int, *, now: datetime, campaigns: Mapping[str, int] | None = None
+) -> Judged:
     """One line as a judged task. Raises Unusable with the reason; a key that is not known is one, so that none is lost.
 
+    campaigns  id -> number of those that the lines above have described
     Its texts are known to be storable (``core.reading.check_strings``).
     """
     # null says the same as nothing.
@@ -86,7 +83,7 @@ def judged_from(row: Mapping[str, Any], line: int, *, now: datetime) -> Judged:
     if unknown:
         hint = " It belongs into the votes." if unknown <= VOTE_KEYS else " Put what should be kept into metadata."
         raise Unusable(f"The key “{min(unknown)[:60]}” is not known here.{hint}")
-    answers = answers_checked(_answers(given.get("answers")))
+    answers = answers_checked(_answers(given.get("answers")), least=1)
     if is_single:
         if "choice" not in given and "ranks" not in given:
             raise Unusable("The line has no vote: neither votes, nor choice, nor ranks.")
@@ -101,6 +98,7 @@ def judged_from(row: Mapping[str, Any], line: int, *, now: datetime) -> Judged:
         answers=answers,
         votes=tuple(_vote(vote, number, len(answers), now, is_single) for number, vote in enumerate(found, 1)),
         id=name_of(given["id"], "The id", MAX_ID_CHARS) if "id" in given else "",
+        more=None if full.TASK_KEYS.isdisjoint(given) else full.of_task(given, campaigns or {}),
     )
 
 
@@ -108,6 +106,8 @@ def _prompt(given: Mapping[str, Any], line: int) -> PromptRow:
     if "prompt" not in given:
         raise Unusable("The line has no prompt.")
     prompt = prompt_from({key: value for key, value in given.items() if key in PROMPT_KEYS}, line)
+    if "following_turns" in given:
+        prompt = replace(prompt, following_turns=full.following_turns(given))
     metadata = given.get("metadata", {})
     if not isinstance(metadata, dict):
         raise Unusable("The metadata is not an object.")
@@ -134,12 +134,16 @@ def _answers(value: Any) -> list[Answer]:
         if not isinstance(text, str):
             raise Unusable(f"Answer {number} has no text; an empty answer is an empty text.")
         model, own, finish = answer.get("model"), answer.get("id"), answer.get("finish_reason")
+        called = name_of(model, "The name of a model") if model is not None else ""
+        arm, told = full.of_answer(answer, called)
         answers.append(
             Answer(
-                model=name_of(model, "The name of a model") if model is not None else "",
+                model=called,
                 text=text,
                 id=name_of(own, "The id of an answer", MAX_ID_CHARS) if own is not None else "",
                 finish_reason=name_of(finish, "The finish_reason", 20) if finish is not None else "",
+                arm=arm,
+                told=told,
             )
         )
     return answers
@@ -180,4 +184,5 @@ def vote_from(vote: Mapping[str, Any], n_answers: int, *, now: datetime, is_sing
         seconds=seconds_of(given["seconds"]) if "seconds" in given else 0.0,
         at=time_of(given["time"], now=now) if "time" in given else None,
         id=name_of(given["vote_id"], "The vote_id", MAX_ID_CHARS) if "vote_id" in given else "",
+        more=full.of_vote(given, n_answers, now=now),
     )

@@ -5,12 +5,12 @@ What identifies a prompt, an answer or a task is a hash of its content, so a chu
 """
 
 import hashlib
-import json
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +24,27 @@ from annotation.models import (
     Assignment,
     Campaign,
     ComparisonTask,
+    Flag,
     Judgement,
     RankedCandidate,
     Score,
     TaskCandidate,
 )
 from annotation.pairs import position_of, set_sha256
-from core.bulk import Rows, keys_from, new_ids
+from annotation.votes.outside import Models
+from core.bulk import Rows, among, keys_from, new_ids, taken
 from core.ids import KEY_LENGTH, new_key, seed_from
 from generation.groups import Groups
-from generation.models import Candidate, GenerationJob, JobArm, ModelVersion, Prompt, PromptImport
+from generation.models import Candidate, GenerationJob, Prompt, PromptImport
 
 CHUNK_LINES = 1000
 CHUNK_BYTES = 8 << 20
 KEPT_PEOPLE = 200_000  # ids of people held in memory; more of them are asked for again
 NONE = "[]"
+NOTHING: Mapping[str, Any] = {}
+WORK = Assignment.Purpose.WORK.value
+OPEN, COMPLETE = ComparisonTask.Status.OPEN.value, ComparisonTask.Status.COMPLETE.value
+PLAIN = (Judgement.Source.IMPORT.value, 1, 1, False, False)
 
 
 @dataclass(frozen=True)
@@ -48,16 +54,17 @@ class Target:
     project_id: int
     prompts: PromptImport
     job: GenerationJob
-    campaign: Campaign
+    campaigns: Sequence[Campaign]  # in the file's order; none where nothing was asked
     source: str
     open_for: int  # seats of each task beyond the votes that came with it
+    keeps_names: bool = False  # people's ids are pseudonyms already: those of the full format
 
 
 @dataclass(slots=True)
 class _Task:
     pk: int
     slots: dict[int, int]  # candidate -> slot
-    n_votes: int = 0  # before this chunk
+    n_seats: int = 0  # taken before this chunk
 
 
 def checked_lines(path: Path, offset: int) -> Iterator[tuple[list[Any], int]]:
@@ -80,46 +87,40 @@ def checked_lines(path: Path, offset: int) -> Iterator[tuple[list[Any], int]]:
 class Store:
     """Stores chunks for one target. ``prepare`` reads; ``write`` only writes, within a transaction of the caller's."""
 
-    def __init__(self, target: Target, models: "Models", groups: Groups) -> None:
+    def __init__(self, target: Target, models: Models, groups: Groups) -> None:
         self.target, self.models, self.groups = target, models, groups
         self.people: dict[str, int] = {}
         self.salt = target.job.key.encode()
         now = timezone.now()
-        self.now: datetime = now
-        campaign = target.campaign
+        self.now = taken(now)
         self.prompt_rows = Rows(
-            Prompt, "id", "key", "number", "messages", "content_sha256", "group_sha256", "split", "tags", "note",
-            "reference", "metadata", "random",
+            Prompt, "id", "key", "number", "messages", "following_turns", "content_sha256", "group_sha256", "split", "tags",
+            "note", "reference", "metadata", "random",
             set_id=target.prompts.set_id, brought_by_id=target.prompts.pk, created_at=now,
         )  # fmt: skip
         self.candidate_rows = Rows(
-            Candidate,
-            "id",
-            "key",
-            "arm_id",
-            "prompt_id",
-            "index",
-            "text",
-            "text_sha256",
-            "finish_reason",
-            created_at=now,
-        )
+            Candidate, "id", "key", "arm_id", "prompt_id", "index", "text", "text_sha256", "finish_reason", "seed",
+            "n_prompt_tokens", "n_completion_tokens", "latency_seconds", created_at=now,
+        )  # fmt: skip
         self.task_rows = Rows(
-            ComparisonTask, "id", "key", "prompt_id", "candidates_sha256", "seats", "n_taken", "n_submitted", "position",
-            "status", "source_id", campaign_id=campaign.pk, chosen_why="imported", created_at=now,
+            ComparisonTask, "id", "key", "campaign_id", "prompt_id", "candidates_sha256", "seats", "n_taken", "n_submitted",
+            "position", "status", "source_id", "chosen_why", "probability", created_at=now,
         )  # fmt: skip
         self.slot_rows = Rows(TaskCandidate, "task_id", "candidate_id", "slot")
         self.turn_rows = Rows(
-            Assignment, "id", "key", "task_id", "annotator_id", "seat", "display_order", "current_id", "opened_at",
+            Assignment, "id", "key", "task_id", "annotator_id", "purpose", "seat", "display_order", "current_id", "opened_at",
             "finished_at", status=Assignment.Status.SUBMITTED, created_at=now,
         )  # fmt: skip
         self.judgement_rows = Rows(
-            Judgement, "id", "key", "assignment_id", "verdict", "strength", "reasons", "comment", "write_in",
-            "seconds_active", "source_id", "created_at", source=Judgement.Source.IMPORT,
-            guidelines_version=campaign.guidelines_version, protocol_version=campaign.protocol_version,
+            Judgement, "id", "key", "assignment_id", "source", "verdict", "strength", "reasons", "comment", "write_in",
+            "edited_from_id", "seconds_active", "source_id", "guidelines_version", "protocol_version", "is_unblinded",
+            "is_probation", "created_at",
         )  # fmt: skip
         self.rank_rows = Rows(RankedCandidate, "judgement_id", "candidate_id", "rank")
         self.score_rows = Rows(Score, "judgement_id", "candidate_id", "criterion", "value")
+        self.flag_rows = Rows(
+            Flag, "key", "task_id", "candidate_id", "annotator_id", "kind", "reason", "status", created_at=now
+        )  # fmt: skip
 
     # ---- reading ----
 
@@ -128,7 +129,7 @@ class Store:
         chunk = _Chunk(lines, self.salt)
         contents = {line[0] for line in lines}
         chunk.prompts = dict(
-            Prompt.objects.filter(set=self.target.prompts.set_id, content_sha256__in=contents).values_list(
+            among(Prompt.objects.filter(set=self.target.prompts.set_id), "content_sha256", contents).values_list(
                 "content_sha256", "pk"
             )
         )
@@ -136,7 +137,7 @@ class Store:
         chunk.splits = self.groups.splits({line[1] for line in lines if line[0] in fresh})
         old = {key for keys, line in zip(chunk.keys, lines, strict=True) if line[0] in chunk.prompts for key in keys}
         if old:
-            chunk.candidates = dict(Candidate.objects.filter(key__in=old).values_list("key", "pk"))
+            chunk.candidates = dict(among(Candidate.objects.all(), "key", old).values_list("key", "pk"))
             chunk.indexes = {
                 (arm, prompt): last + 1
                 for arm, prompt, last in Candidate.objects.filter(
@@ -151,17 +152,23 @@ class Store:
         return chunk
 
     def _find_tasks(self, chunk: "_Chunk") -> None:
-        maybe = {
-            task for task, keys in zip(chunk.tasks, chunk.keys, strict=True) if all(k in chunk.candidates for k in keys)
-        }
-        there = ComparisonTask.objects.filter(campaign=self.target.campaign, candidates_sha256__in=maybe)
-        found = {pk: (sha, n) for pk, sha, n in there.values_list("pk", "candidates_sha256", "n_submitted")}
+        maybe: dict[int, set[str]] = defaultdict(set)
+        for (campaign, task), keys in zip(chunk.tasks, chunk.keys, strict=True):
+            if all(key in chunk.candidates for key in keys):
+                maybe[campaign].add(task)
+        for number, tasks in maybe.items():
+            if number < len(self.target.campaigns):
+                self._find_tasks_of(number, tasks, chunk)
+
+    def _find_tasks_of(self, number: int, tasks: Iterable[str], chunk: "_Chunk") -> None:
+        there = ComparisonTask.objects.filter(campaign=self.target.campaigns[number], candidates_sha256__in=tasks)
+        found = {pk: (sha, n) for pk, sha, n in there.values_list("pk", "candidates_sha256", "n_taken")}
         slots: dict[int, dict[int, int]] = defaultdict(dict)
         for task, candidate, slot in TaskCandidate.objects.filter(task__in=found).values_list(
             "task_id", "candidate_id", "slot"
         ):
             slots[task][candidate] = slot
-        chunk.known = {sha: _Task(pk, slots[pk], n) for pk, (sha, n) in found.items()}
+        chunk.known |= {(number, sha): _Task(pk, slots[pk], n) for pk, (sha, n) in found.items()}
 
     def _know_people(self, names: Iterable[str]) -> None:
         if len(self.people) > KEPT_PEOPLE:
@@ -180,18 +187,23 @@ class Store:
         self._make_people(chunk)
         self._write_prompts(chunk)
         self._write_candidates(chunk)
-        self._write_tasks(chunk)
-        self._write_votes(chunk)
+        if self.target.campaigns:
+            self._write_tasks(chunk)
+            self._write_votes(chunk)
         return chunk.counts
 
     def _make_people(self, chunk: "_Chunk") -> None:
         names = {vote[0] for line in chunk.lines for vote in line[5]} - self.people.keys()
         if not names:
             return
+        there: set[str] = set()
+        if self.target.keeps_names:
+            project = Annotator.objects.filter(project=self.target.project_id, pseudonym__in=names)
+            there = set(project.values_list("pseudonym", flat=True))
         fresh = [
             Annotator(
-                project_id=self.target.project_id, kind=Annotator.Kind.OUTSIDE, source=self.target.source,
-                external_id=name, pseudonym=f"outside-{new_key()}",
+                project_id=self.target.project_id, kind=Annotator.Kind.OUTSIDE, source=self.target.source, external_id=name,
+                pseudonym=name if self.target.keeps_names and name not in there and len(name) <= 60 else f"outside-{new_key()}",
             )
             for name in sorted(names)
         ]  # fmt: skip
@@ -204,65 +216,77 @@ class Store:
         for line in chunk.lines:
             if line[0] not in chunk.prompts:
                 fresh.setdefault(line[0], line)
-        number = self.target.prompts.n_added
         ids = new_ids(Prompt, len(fresh))
-        keys = _keys(len(fresh))
         rows = []
-        for pk, key, line in zip(ids, keys, fresh.values(), strict=True):
-            number += 1
+        for number, pk, key, line in zip(
+            count(self.target.prompts.n_added + 1), ids, _keys(len(fresh)), fresh.values(), strict=False
+        ):
             content, group, messages, extras = line[:4]
-            tags, note, reference, metadata = extras or ([], "", "", {})
-            dumped = (json.dumps(tags), json.dumps(metadata)) if extras else (NONE, "{}")
-            rows.append(
-                (
-                    pk, key, number, json.dumps(messages), content, group, chunk.splits[group], dumped[0], note,
-                    reference, dumped[1], seed_from("random order", content),
-                )
-            )  # fmt: skip
+            split, random = chunk.splits[group], seed_from("random order", content)
+            if extras is None:
+                rows.append((pk, key, number, _json(messages), NONE, content, group, split, NONE, "", "", "{}", random))
+            else:
+                tags, note, reference, metadata, following = extras
+                rows.append(
+                    (
+                        pk, key, number, _json(messages), _json(following), content, group, split, _json(tags), note, reference,
+                        _json(metadata), random,
+                    )
+                )  # fmt: skip
             chunk.prompts[content] = pk
         self.prompt_rows.insert(rows)
-        self.target.prompts.n_added = number
+        self.target.prompts.n_added += len(rows)
         chunk.counts["prompts"] += len(rows)
 
     def _write_candidates(self, chunk: "_Chunk") -> None:
         fresh: dict[str, tuple[Any, ...]] = {}
+        arms, indexes, n_empty = self.models.arms, chunk.indexes, 0
         for keys, line in zip(chunk.keys, chunk.lines, strict=True):
             prompt = chunk.prompts[line[0]]
-            for key, (_, model, text, text_sha256, finish) in zip(keys, line[4], strict=True):
+            for key, (_, model, text, text_sha256, finish, more) in zip(keys, line[4], strict=True):
                 if key in chunk.candidates or key in fresh:
                     continue
-                arm = self.models.arms[model]
-                index = chunk.indexes.get((arm, prompt), 0)
-                chunk.indexes[arm, prompt] = index + 1
-                fresh[key] = (key, arm, prompt, index, text, text_sha256, finish)
-                chunk.counts["empty"] += not text.strip()
+                arm = arms[model]
+                index = indexes.get((arm, prompt), 0)
+                indexes[arm, prompt] = index + 1
+                told = more or (0, None, None, None)
+                fresh[key] = (key, arm, prompt, index, text, text_sha256, finish, *told)
+                n_empty += not text.strip()
         ids = new_ids(Candidate, len(fresh))
         chunk.candidates.update(zip(fresh, ids, strict=True))
         self.candidate_rows.insert((pk, *row) for pk, row in zip(ids, fresh.values(), strict=True))
         chunk.counts["answers"] += len(fresh)
+        chunk.counts["empty"] += n_empty
 
     def _write_tasks(self, chunk: "_Chunk") -> None:
-        n_more: Counter[str] = Counter()
-        fresh: dict[str, int] = {}
+        n_more: Counter[tuple[int, str]] = Counter()
+        fresh: dict[tuple[int, str], int] = {}
         for place, (task, line) in enumerate(zip(chunk.tasks, chunk.lines, strict=True)):
-            n_more[task] += len(line[5])
-            if task not in chunk.known:
+            n_seats = len(line[5]) if line[7] is None else sum(_purpose(vote[12]) == WORK for vote in line[5])
+            # An answer alone that nobody judged asks nothing.
+            if task not in chunk.known and (line[5] or len(line[4]) > 1):
                 fresh.setdefault(task, place)
+            n_more[task] += n_seats
         ids, keys = new_ids(ComparisonTask, len(fresh)), _keys(len(fresh))
         rows, slots = [], []
-        campaign, spare = self.target.campaign.key, self.target.open_for
-        status = ComparisonTask.Status.OPEN if spare else ComparisonTask.Status.COMPLETE
         for pk, key, (task, place) in zip(ids, keys, fresh.items(), strict=True):
-            line, n = chunk.lines[place], n_more[task]
+            line, n, (number, sha) = chunk.lines[place], n_more[task], task
+            campaign = self.target.campaigns[number]
+            # Nobody is asked about an answer alone.
+            spare = self.target.open_for if len(line[4]) > 1 else 0
+            status, more = OPEN if spare else COMPLETE, line[7] or NOTHING
             rows.append(
-                (pk, key, chunk.prompts[line[0]], task, n + spare, n, n, position_of(campaign, task), status, line[6])
-            )
+                (
+                    pk, key, campaign.pk, chunk.prompts[line[0]], sha, n + spare, n, n, position_of(campaign.key, sha), status,
+                    line[6], more.get("why", "imported"), more.get("probability", 1.0),
+                )
+            )  # fmt: skip
             of_task = [chunk.candidates[key] for key in sorted(chunk.keys[place])]
             slots += [(pk, candidate, slot) for slot, candidate in enumerate(of_task)]
             chunk.known[task] = _Task(pk, {candidate: slot for slot, candidate in enumerate(of_task)})
         self.task_rows.insert(rows)
         self.slot_rows.insert(slots)
-        old = [(n, n, n, chunk.known[task].pk) for task, n in n_more.items() if task not in fresh and n]
+        old = [(n, n, n, chunk.known[task].pk) for task, n in n_more.items() if n and task not in fresh]
         if old:
             table = connection.ops.quote_name(ComparisonTask._meta.db_table)
             with connection.cursor() as cursor:
@@ -275,73 +299,101 @@ class Store:
 
     def _write_votes(self, chunk: "_Chunk") -> None:
         n = sum(len(line[5]) for line in chunk.lines)
-        turn_ids, judgement_ids = new_ids(Assignment, n), new_ids(Judgement, n)
-        keys = _keys(2 * n)
+        turn_ids, judgement_ids, keys = new_ids(Assignment, n), new_ids(Judgement, n), _keys(2 * n)
         turns, judgements, ranks, scores = [], [], [], []
-        counts, at = chunk.counts, 0
-        orders: dict[tuple[int, ...], str] = {}
-        times: dict[str | None, datetime] = {None: self.now}
-        for line, task_hash, own in zip(chunk.lines, chunk.tasks, chunk.keys, strict=True):
-            task = chunk.known[task_hash]
+        flags: list[tuple[Any, ...]] = []
+        counts, at, n_ordered, people = chunk.counts, 0, 0, self.people
+        verdicts: Counter[str] = Counter()
+        times = _Times(self.now)
+        for line, ident, own in zip(chunk.lines, chunk.tasks, chunk.keys, strict=True):
+            if not line[5]:
+                continue
+            task = chunk.known[ident]
             candidates = [chunk.candidates[key] for key in own]
             slots = [task.slots[candidate] for candidate in candidates]
-            for (
-                name,
-                verdict,
-                given,
-                order,
-                strength,
-                scored,
-                reasons,
-                comment,
-                write_in,
-                seconds,
-                time,
-                own_id,
-            ) in line[5]:
-                turn, judgement = turn_ids[at], judgement_ids[at]
-                if time not in times:
-                    times[time] = datetime.fromisoformat(time)
+            for vote in line[5]:
+                (
+                    name,
+                    verdict,
+                    given,
+                    order,
+                    strength,
+                    scored,
+                    reasons,
+                    comment,
+                    write_in,
+                    seconds,
+                    time,
+                    own_id,
+                    more,
+                ) = vote
+                turn, judgement, when = turn_ids[at], judgement_ids[at], times[time]
+                purpose, told, opened, edited = WORK, PLAIN, when if order else None, None
+                if more is not None:
+                    purpose, told = _purpose(more), _told(more)
+                    opened = times[more["opened"]] if "opened" in more else opened
+                    edited = candidates[more["edited_from"]] if "edited_from" in more else None
+                    flags += _flagged(more, task.pk, candidates, people[name])
                 # An order that is not known is that of the slots, of a turn that was never opened: see ``Assignment``.
-                places = tuple([slots[number] for number in order]) or tuple(range(len(slots)))
-                if places not in orders:
-                    orders[places] = json.dumps(places)
-                when, shown = times[time], orders[places]
-                turns.append(
-                    (
-                        turn,
-                        keys[2 * at],
-                        task.pk,
-                        self.people[name],
-                        task.n_votes,
-                        shown,
-                        judgement,
-                        when if order else None,
-                        when,
-                    )
-                )
+                shown = str([slots[number] for number in order] if order else list(range(len(slots))))
+                seat = task.n_seats if purpose == WORK else None
+                turns.append((turn, keys[2 * at], task.pk, people[name], purpose, seat, shown, judgement, opened, when))
+                source, guidelines, protocol, is_unblinded, is_probation = told
                 judgements.append(
                     (
-                        judgement, keys[2 * at + 1], turn, verdict, strength, json.dumps(reasons) if reasons else NONE,
-                        comment, write_in, seconds, own_id, when,
+                        judgement, keys[2 * at + 1], turn, source, verdict, strength, _json(reasons) if reasons else NONE, comment,
+                        write_in, edited, seconds, own_id, guidelines, protocol, is_unblinded, is_probation, when,
                     )
                 )  # fmt: skip
-                ranks += [(judgement, candidate, rank) for candidate, rank in zip(candidates, given, strict=True)]
+                for candidate, rank in zip(candidates, given, strict=True):
+                    ranks.append((judgement, candidate, rank))
                 for criterion, number, value in scored:
                     if number is None:
                         scores.append((judgement, None, criterion, value if slots[0] == 0 else -value))
                     else:
                         scores.append((judgement, candidates[number], criterion, value))
-                task.n_votes += 1
-                counts[verdict] += 1
-                counts["with_order"] += bool(order)
+                task.n_seats += purpose == WORK
+                verdicts[verdict] += 1
+                n_ordered += bool(order)
                 at += 1
         self.turn_rows.insert(turns)
         self.judgement_rows.insert(judgements)
         self.rank_rows.insert(ranks)
         if scores:
             self.score_rows.insert(scores)
+        if flags:
+            self.flag_rows.insert(flags)
+        counts.update(verdicts)
+        counts["with_order"] += n_ordered
         counts["votes"] += n
+
+
+class _Times(dict[str | None, Any]):
+    """Times as the database takes them, of times as the checked copy has them; None is the import's own."""
+
+    def __init__(self, now: Any) -> None:
+        super().__init__({None: now})
+
+    def __missing__(self, time: str) -> Any:
+        self[time] = found = taken(datetime.fromisoformat(time))
+        return found
+
+
+def _purpose(more: Mapping[str, Any] | None) -> str:
+    return Assignment.Purpose.REVIEW.value if more and more.get("by") == "adjudicator" else WORK
+
+
+def _told(more: Mapping[str, Any]) -> tuple[Any, ...]:
+    """(source, guidelines version, protocol version, unblinded, probation)"""
+    return (
+        more.get("by", Judgement.Source.IMPORT.value), more.get("guidelines_version", 1), more.get("protocol_version", 1),
+        more.get("unblinded", False), more.get("probation", False),
+    )  # fmt: skip
+
+
+def _flagged(more: Mapping[str, Any], task: int, candidates: Sequence[int], person: int) -> Iterator[tuple[Any, ...]]:
+    for answer, kind, reason, status in more.get("flags", ()):
+        yield new_key(), task, None if answer is None else candidates[answer], person, kind, reason, status
 
 
 class _Chunk:
@@ -350,68 +402,27 @@ class _Chunk:
     def __init__(self, lines: Sequence[Any], salt: bytes) -> None:
         self.lines = lines
         self.keys: list[list[str]] = []  # of the candidates, in the row's order
-        self.tasks: list[str] = []  # candidates_sha256
+        self.tasks: list[tuple[int, str]] = []  # (campaign, candidates_sha256)
+        digests = bytearray()
         for line in lines:
-            # The key is drawn from the import's own and the answer's content: found again after a kill, told by nobody else.
-            keys = [keys_from(hashlib.sha256(salt + answer[0].encode()).digest()[:KEY_LENGTH])[0] for answer in line[4]]
+            for answer in line[4]:
+                # The key is drawn from the import's own and the answer's content: found again after a kill, told by nobody else.
+                digests += hashlib.sha256(salt + answer[0].encode()).digest()[:KEY_LENGTH]
+        drawn = iter(keys_from(bytes(digests)))
+        for line in lines:
+            keys = [next(drawn) for _ in line[4]]
             self.keys.append(keys)
-            self.tasks.append(set_sha256(keys))
+            self.tasks.append((line[7].get("campaign", 0) if line[7] else 0, set_sha256(keys)))
         self.prompts: dict[str, int] = {}
         self.splits: dict[str, Any] = {}
         self.candidates: dict[str, int] = {}
         self.indexes: dict[tuple[int, int], int] = {}
-        self.known: dict[str, _Task] = {}
+        self.known: dict[tuple[int, str], _Task] = {}
         self.counts: Counter[str] = Counter()
 
 
-class Models:
-    """The outside models of an import, each with its arm of the import's job."""
-
-    def __init__(self, project_id: int, job: GenerationJob, *, licence: str) -> None:
-        self.project_id, self.job, self.licence = project_id, job, licence
-        self.arms = dict(
-            JobArm.objects.filter(job=job).values_list("model_version__source", "pk"),
-        )
-
-    def learn(self, names: Iterable[str]) -> None:
-        """Make an outside model and an arm for each name that has none; a name that the project knows is that model."""
-        wanted = sorted(set(names) - self.arms.keys())
-        if not wanted:
-            return
-        outside = ModelVersion.objects.filter(project=self.project_id, kind=ModelVersion.Kind.OUTSIDE)
-        there = dict(outside.values_list("source", "pk"))
-        taken = set(ModelVersion.objects.filter(project=self.project_id).values_list("slug", flat=True))
-        fresh = []
-        for name in wanted:
-            if name not in there:
-                slug = _free_slug(name, taken)
-                taken.add(slug)
-                fresh.append(
-                    ModelVersion(
-                        project_id=self.project_id, slug=slug, kind=ModelVersion.Kind.OUTSIDE, source=name,
-                        licence=self.licence[:100], facts={"imported_by": self.job.key},
-                    )
-                )  # fmt: skip
-        for version in ModelVersion.objects.bulk_create(fresh):
-            there[version.source] = version.pk
-        first = len(self.arms)
-        arms = JobArm.objects.bulk_create(
-            JobArm(job=self.job, number=number, model_version_id=there[name])
-            for number, name in enumerate(wanted, first)
-        )
-        self.arms.update(zip(wanted, (arm.pk for arm in arms), strict=True))
-
-
-def _free_slug(name: str, taken: set[str]) -> str:
-    from django.utils.text import slugify
-
-    stem = slugify(name.replace(".", "-").replace("/", "-"))[:50].strip("-_") or "model"
-    if stem not in taken:
-        return stem
-    number = 2
-    while f"{stem}-{number}" in taken:
-        number += 1
-    return f"{stem}-{number}"
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()
 
 
 def _keys(n: int) -> list[str]:

@@ -14,8 +14,9 @@ from accounts.access import person, project_view
 from accounts.models import Project, Role
 from annotation.models import ImportStatus, VoteImport
 from annotation.votes import job as services
-from annotation.votes.forms import VotesForm
+from annotation.votes.forms import MappingForm, VotesForm
 from annotation.votes.judged import LETTERS, Judged, Vote
+from annotation.votes.sources.mapped import guessed
 from core.errors import DomainError
 from core.htmx import posted, render_page, see_other
 from core.reading import BadRow
@@ -75,6 +76,7 @@ class ImportPage:
     has_file: bool
     has_report: bool
     n_hidden: int
+    mapping: MappingForm | None = None
 
 
 def _import(project: Project, key: str) -> VoteImport:
@@ -121,9 +123,15 @@ def _start(request: HttpRequest, project: Project, form: VotesForm) -> VoteImpor
 @require_GET
 @project_view(Role.RESEARCHER)
 def vote_import(request: HttpRequest, project: Project, key: str) -> HttpResponse:
-    job = _import(project, key)
-    is_draft = job.status == ImportStatus.DRAFT
+    return _page(request, _import(project, key))
+
+
+def _page(request: HttpRequest, job: VoteImport, sent: MappingForm | None = None) -> HttpResponse:
+    project, is_draft = job.project, job.status == ImportStatus.DRAFT
     preview = services.preview_of(job)
+    mapping = sent
+    if sent is None and is_draft and preview.columns:
+        mapping = MappingForm(columns=preview.columns, initial=job.mapping or guessed(preview.columns))
     ctx = ImportPage(
         project=project,
         job=job,
@@ -135,8 +143,26 @@ def vote_import(request: HttpRequest, project: Project, key: str) -> HttpRespons
         has_file=services.stored_path(job).exists(),
         has_report=services.report_path(job).exists(),
         n_hidden=max(0, job.n_bad - len(job.bad_rows)),
+        mapping=mapping,
     )
-    return render_page(request, "annotation/votes.html", "annotation/_votes.html", ctx, no_store=True)
+    status = 422 if sent is not None else 200
+    return render_page(request, "annotation/votes.html", "annotation/_votes.html", ctx, no_store=True, status=status)
+
+
+@require_POST
+@project_view(Role.RESEARCHER)
+def map_import(request: HttpRequest, project: Project, key: str) -> HttpResponse:
+    """Say which column is what."""
+    job = _import(project, key)
+    form = MappingForm(request.POST, columns=services.preview_of(job).columns, initial={})
+    if form.is_valid():
+        try:
+            services.map_import(job, form.mapping(), by=person(request))
+        except DomainError as problem:
+            form.add_error(None, f"{problem.sentence} {problem.how}".strip())
+        else:
+            return see_other(request, reverse("annotation:vote-import", args=[project.slug, key]))
+    return _page(request, job, form)
 
 
 def _shown(row: Judged | BadRow) -> ShownRow:

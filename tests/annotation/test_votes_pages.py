@@ -64,7 +64,7 @@ def test_from_upload_over_the_preview_to_the_campaign(page: Client, project: Pro
     text = seen.content.decode()
     assert "Nothing is imported yet" in text and "hx-trigger" not in text.split('id="votes"')[1][:200]
     for shown in (
-        "Whetstone votes (JSON Lines)",
+        "Whetstone votes",
         "Two (13B)",
         "I do not know.",
         "58: B &gt; A, strength 2, shown B A",
@@ -249,7 +249,7 @@ def test_a_script_sees_bad_rows_and_imports_without_them(api: Api) -> None:
         ({"name": "A"}, "either a file or lines"),
         ({"name": "A", "lines": []}, "not have the expected form"),
         ({"name": "A", "lines": [1]}, "not have the expected form"),
-        ({"name": "A", "lines": [{"x": 1}]}, "no votes in a form that is known"),
+        ({"name": "A", "lines": [{"x": 1}]}, "No votes in a form that is known"),
         ({"lines": [{"x": 1}]}, "not have the expected form"),
         ({"name": "A\u0000", "lines": [{"x": 1}]}, "not have the expected form"),
     ],

@@ -13,6 +13,7 @@ from annotation.votes import profile
 from annotation.votes.formats import recognise
 from annotation.votes.judged import Judged, Row
 from core.reading import BadRow, UnreadableFile
+from core.tables import table_rows
 from tests.annotation.votes import jsonl, row, vote
 
 ODD = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=60)
@@ -20,7 +21,7 @@ ODD = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"
 
 def read(path: Path, *rows: Any) -> list[Row]:
     path.write_bytes(jsonl(*rows).read())
-    return list(profile.read(path))
+    return list(profile.read(table_rows(path, "jsonl"), datetime.now(UTC)))
 
 
 @pytest.fixture
@@ -130,7 +131,8 @@ TWO = row()["answers"]
         (row(votes=[vote(annotator=True)]), "neither text nor"),
         (row(votes=[vote(mood="good")]), "“mood” is not known in a vote"),
         (row(answers="x"), "The answers are not a list"),
-        (row(answers=TWO[:1]), "has 1 answers"),
+        (row(answers=[]), "has 0 answers"),
+        (row(answers=TWO[:1]), "judged by both_good or both_bad"),
         (row(answers=TWO * 5), "has 10 answers"),
         (row(answers=[TWO[0], {"model": "m"}]), "Answer 2 has no text"),
         (row(answers=[TWO[0], {"text": "m"}]), "does not say which model"),
@@ -162,7 +164,7 @@ def test_text_comes_out_as_it_went_in(
     for ascii_only in (True, False):
         path = tmp_path_factory.mktemp("odd") / "v.jsonl"
         path.write_bytes(json.dumps(line, ensure_ascii=ascii_only).encode() + b"\r\n")
-        [found] = profile.read(path)
+        [found] = profile.read(table_rows(path, "jsonl"), datetime.now(UTC))
         assert isinstance(found, Judged), found
         assert found.prompt.messages[-1]["content"] == f"?{prompt}"
         assert [answer.text for answer in found.answers] == [first, second]
@@ -178,10 +180,10 @@ def test_text_comes_out_as_it_went_in(
         (b"PK\x03\x04aaaa", "v.jsonl", "zip archive"),
         ("{}".encode("utf-16"), "v.jsonl", "UTF-16"),
         (b"<!doctype html><html>", "v.jsonl", "web page"),
-        (b"prompt,answer\na,b\n", "v.csv", "this looks like CSV"),
+        (b"colour,answer\na,b\n", "v.csv", "The columns: colour, answer"),
         (b'{"prompt": "a"}\n', "v.csv", "the file holds JSON Lines"),
-        (b'{"prompt": "a", "text": "b"}\n', "v.jsonl", "Their keys: prompt, text"),
-        (b'[{"prompt": "a"}]', "v.jsonl", "one JSON array"),
+        (b'{"prompt": "a", "text": "b"}\n', "v.jsonl", "The columns: prompt, text"),
+        (b'[{"prompt": "a"}]', "v.jsonl", "holds a JSON array"),
         (b"\x7fELF" + b"\x00" * 50, "v.jsonl", "a program"),
     ],
 )

@@ -6,7 +6,7 @@ import pytest
 from django.db import IntegrityError, transaction
 
 from accounts.models import AuditEvent
-from core.bulk import Rows, keys_from, new_ids, room_to_write
+from core.bulk import Rows, keys_from, new_ids, room_to_write, taken
 from core.ids import KEY_ALPHABET, new_key
 from generation.models import Prompt, PromptSet
 from tests.annotation.builders import make_project
@@ -26,7 +26,7 @@ def test_rows_read_back_as_they_were_given_with_defaults_for_the_rest():
         prompt_set.save()
         ids = new_ids(Prompt, 3)
         rows_of(prompt_set).insert(
-            (pk, new_key(), n, '[{"a": "\\u00fc\\t\\\\N"}]', f"c{n}", at) for n, pk in enumerate(ids)
+            (pk, new_key(), n, '[{"a": "\\u00fc\\t\\\\N"}]', f"c{n}", taken(at)) for n, pk in enumerate(ids)
         )
     assert sorted(ids) == sorted(Prompt.objects.values_list("pk", flat=True))
     found = Prompt.objects.get(number=1)
@@ -43,7 +43,9 @@ def test_constraints_hold():
         prompt_set.save()
         first, second = new_ids(Prompt, 2)
         at = datetime.now(UTC)
-        rows_of(prompt_set).insert([(first, new_key(), 1, "[]", "same", at), (second, new_key(), 2, "[]", "same", at)])
+        rows_of(prompt_set).insert(
+            [(first, new_key(), 1, "[]", "same", taken(at)), (second, new_key(), 2, "[]", "same", taken(at))]
+        )
 
 
 def test_what_each_row_must_bring_cannot_be_forgotten():

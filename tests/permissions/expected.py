@@ -48,6 +48,7 @@ PROJECT: dict[str, str] = {
     "campaigns/imports/<slug:key>/again/": "POST SM",
     "campaigns/imports/<slug:key>/begin/": "POST SM",
     "campaigns/imports/<slug:key>/cancel/": "POST SM",
+    "campaigns/imports/<slug:key>/columns/": "POST SM",
     "campaigns/imports/<slug:key>/report.csv": "GET SM",
     "campaigns/<slug:key>/change/": "GET SM, POST SM",
     "campaigns/<slug:key>/tasks/": "GET RSM, POST SM",

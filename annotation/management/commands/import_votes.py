@@ -25,6 +25,13 @@ class Command(BaseCommand):
         parser.add_argument("--guidelines", type=Path, help="a Markdown file: the instruction that the people had read")
         parser.add_argument("--open-for", type=int, default=0, help="further judgements a task by people here")
         parser.add_argument("--holdout-only", action="store_true")
+        parser.add_argument(
+            "--map",
+            action="append",
+            default=[],
+            metavar="ROLE=COLUMN",
+            help="which column is what, of a table that no format knows",
+        )
         parser.add_argument("--skip-bad-rows", action="store_true")
         parser.add_argument("--by", help="the user who brings the file: what this person judges of it is not blind")
 
@@ -43,11 +50,12 @@ class Command(BaseCommand):
             "licence": options["licence"], "open_for": options["open_for"], "is_holdout_only": options["holdout_only"],
             "guidelines": guidelines.read_text(encoding="utf-8") if guidelines else "",
         }  # fmt: skip
+        mapping = dict(each.partition("=")[::2] for each in options["map"])
         with tqdm(unit=" rows", disable=not self.stderr.isatty(), file=self.stderr._out) as bar:
             try:
                 job = import_now(
                     project=project, path=path, name=options["name"] or path.stem, source=options["source"],
-                    choices=choices, skip_bad_rows=options["skip_bad_rows"], by=by, progress=lambda each: _show(bar, each),
+                    choices=choices, mapping=mapping, skip_bad_rows=options["skip_bad_rows"], by=by, progress=lambda each: _show(bar, each),
                 )  # fmt: skip
             except DomainError as problem:
                 raise CommandError(f"{problem.sentence} {problem.how}".strip()) from None
