@@ -8,8 +8,8 @@ The order is always the person's place, the task, the assignment, so nothing her
 import logging
 import random
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -53,6 +53,28 @@ class SeatGone(Exception):
     """Somebody else has the seat; rolls the savepoint back."""
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One's own assignment, with everything locked that a change of it needs; ``now`` by the database's clock.
+
+    texts  slot -> text of the answers, where they were read on the way
+    """
+
+    place: Place
+    task: ComparisonTask
+    assignment: Assignment
+    texts: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def now(self) -> datetime:
+        now: datetime = self.place.now  # type: ignore[attr-defined]
+        return now
+
+    @property
+    def campaign(self) -> Campaign:
+        return self.assignment.task.campaign
+
+
 def retried(function: Callable[P, R]) -> Callable[P, R]:
     """Do a whole transaction again when the database gave it up (a deadlock, a lock that took too long). Raises Busy at last."""
 
@@ -74,7 +96,6 @@ def retried(function: Callable[P, R]) -> Callable[P, R]:
 # ---- the next task ---------------------------------------------------------------------------------------------------
 
 
-@retried
 def next_assignment(annotator: Annotator, campaign: Campaign, *, prefetch: bool = False) -> Assignment | None:
     """This person's next assignment: one that they hold already, else a lease on a task that they have never seen.
 
@@ -83,24 +104,31 @@ def next_assignment(annotator: Annotator, campaign: Campaign, *, prefetch: bool 
     The walk begins at the person's hand, a hint, and goes once round the tasks with a free seat. None: nothing is free for
     this person now; ``why_nothing`` says why. Costs the same however large the campaign is and however much the person has done.
     """
+    found = next_turn(annotator, campaign, prefetch=prefetch)
+    return found.assignment if found is not None else None
+
+
+@retried
+def next_turn(annotator: Annotator, campaign: Campaign, *, prefetch: bool = False) -> Turn | None:
+    """``next_assignment`` with what was read on the way, for the page that shows it."""
     for attempt in range(ATTEMPTS):
         try:
             with transaction.atomic():
-                place = locked_place(annotator, campaign.pk)
-                fresh: Campaign = prepared.campaign.first(campaign=campaign.pk)
+                place = _locked_desk(annotator, campaign.pk)
+                fresh = place.campaign
                 if stands_before(place, fresh, annotator) is not None:
                     return None
-                held = _in_hand(annotator, fresh)
+                held = _in_hand(annotator, fresh) if place.has_in_hand else []  # type: ignore[attr-defined]
                 mine = _held_already(held, prefetch=prefetch)
                 if mine is not None:
-                    return mine if _lease_again(mine, place, opens=not prefetch) else None
+                    return Turn(place, mine.task, mine) if _lease_again(mine, place, opens=not prefetch) else None
                 # The tasks of a live campaign belong to those who wrote their prompts: see annotation.live.
                 if fresh.is_live or _takes_no_more(place, fresh, annotator, held) is not None:
                     return None
                 task = _free_task(annotator, fresh, place)
                 if task is None:
                     return None
-                turn = _take(task, annotator, fresh, place, opens=not prefetch, may_be_known=attempt > 0)
+                turn = _take(task, annotator, place, opens=not prefetch, may_be_known=attempt > 0)
                 prepared.hand_moved.run(place=place.pk, hand=task.line)
                 return turn
         except (IntegrityError, SeatGone):  # somebody else was faster, or this person has had it before, unseen
@@ -152,9 +180,22 @@ def locked_place(annotator: Annotator, campaign_id: int) -> Place:
     return place
 
 
+def _locked_desk(annotator: Annotator, campaign_id: int) -> Place:
+    """The person's place, locked, with all that "next" and its page ask: see ``prepared.desk``."""
+    place: Place | None = prepared.desk.first(annotator=annotator.pk, campaign=campaign_id)
+    if place is None:
+        locked_place(annotator, campaign_id)
+        place = prepared.desk.first(annotator=annotator.pk, campaign=campaign_id)
+        assert place is not None
+    return place
+
+
 def _in_hand(annotator: Annotator, campaign: Campaign) -> list[Assignment]:
     """What this person has open or parked here, the latest opened first, what was not shown yet last."""
-    return prepared.in_hand.all(annotator=annotator.pk, campaign=campaign.pk)
+    held: list[Assignment] = prepared.in_hand.all(annotator=annotator.pk, campaign=campaign.pk)
+    for turn in held:
+        turn.annotator = annotator
+    return held
 
 
 def _held_already(held: list[Assignment], *, prefetch: bool) -> Assignment | None:
@@ -191,7 +232,7 @@ def _free_task(annotator: Annotator, campaign: Campaign, place: Place) -> Compar
     """
     who = {"annotator": annotator.pk, "campaign": campaign.pk, "user": annotator.user_id or 0}
     hand = prepared.FIRST_IN_LINE if place.hand is None else place.hand
-    has_human: bool = campaign.has_human  # type: ignore[attr-defined]
+    has_human: bool = place.has_human  # type: ignore[attr-defined]
     # SQLite has no row locks: one walk is enough there.
     for skip_locked in (True, False) if connection.features.has_select_for_update_skip_locked else (False,):
         for part in prepared.free_tasks[skip_locked, has_human]:
@@ -201,33 +242,35 @@ def _free_task(annotator: Annotator, campaign: Campaign, place: Place) -> Compar
     return None
 
 
-def _take(
-    task: ComparisonTask, annotator: Annotator, campaign: Campaign, place: Place, *, opens: bool, may_be_known: bool
-) -> Assignment:
+def _take(task: ComparisonTask, annotator: Annotator, place: Place, *, opens: bool, may_be_known: bool) -> Turn:
     """Claim the lowest free seat of a task, by constraint. Raises IntegrityError or SeatGone where somebody was faster.
 
     may_be_known  look for a lease that this person had on the task and was never shown, which is rare, and take it up
     """
-    task.campaign = campaign
+    task.campaign = place.campaign
     now: datetime = place.now  # type: ignore[attr-defined]
-    lease: dict[str, Any] = {"leased_until": lease_from(now, campaign), "opened_at": now if opens else None}
+    lease: dict[str, Any] = {"leased_until": lease_from(now, place.campaign), "opened_at": now if opens else None}
     seat = lowest_free_seat(task)
+    texts: dict[int, str] = dict(prepared.texts.all(task=task.pk))
     turn = prepared.never_seen(task.pk, annotator.pk).first() if may_be_known else None
     if turn is not None:
         move(turn, Assignment.Status.OPEN, note="offered again", seat=seat, finished_at=None, **lease)
         turn = assignment_of(annotator, turn.key)
     else:
-        order = shuffled_slots(task.pk)
-        turn = Assignment(task=task, annotator=annotator, seat=seat, display_order=order, **lease)
+        turn = Assignment(task=task, annotator=annotator, seat=seat, display_order=_shuffled(texts), **lease)
         prepared.new_turn.save(turn)
         prepared.new_turn_event.one(subject_id=turn.pk, before="", after=Assignment.Status.OPEN)
     take_seat(task)
-    return turn
+    return Turn(place, task, turn, texts)
 
 
 def shuffled_slots(task_id: int) -> list[int]:
     """The order in which one person sees the answers."""
-    order = [slot for slot, _ in prepared.slots.all(task=task_id)]
+    return _shuffled(slot for slot, _ in prepared.slots.all(task=task_id))
+
+
+def _shuffled(slots: Iterable[int]) -> list[int]:
+    order = list(slots)
     _shuffle(order)
     return order
 
@@ -284,35 +327,19 @@ def assignment_of(annotator: Annotator, key: str) -> Assignment:
     assignment: Assignment | None = prepared.turn_of.first(annotator=annotator.pk, key=key)
     if assignment is None:
         raise DomainError("There is no such assignment of yours.")
+    assignment.annotator = annotator
     return assignment
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One's own assignment, with everything locked that a change of it needs; ``now`` by the database's clock."""
-
-    place: Place
-    task: ComparisonTask
-    assignment: Assignment
-
-    @property
-    def now(self) -> datetime:
-        now: datetime = self.place.now  # type: ignore[attr-defined]
-        return now
-
-    @property
-    def campaign(self) -> Campaign:
-        return self.assignment.task.campaign
-
-
 def held_turn(annotator: Annotator, key: str) -> Turn:
-    ids = prepared.turn_ids.first(annotator=annotator.pk, key=key)
-    require(ids, "There is no such assignment of yours.")
-    task_id, campaign_id = ids
-    place = locked_place(annotator, campaign_id)
-    task = locked_task(task_id)
-    assert task is not None
-    return Turn(place, task, assignment_of(annotator, key))  # only now: it may have changed while we waited
+    place: Place | None = prepared.place_of_turn.first(annotator=annotator.pk, key=key)
+    if place is None:
+        place = locked_place(annotator, assignment_of(annotator, key).task.campaign_id)
+    # Only now, since it may have changed while we waited.
+    assignment: Assignment | None = prepared.turn_held.first(annotator=annotator.pk, key=key)
+    assert assignment is not None
+    assignment.annotator = annotator
+    return Turn(place, assignment.task, assignment)
 
 
 def locked_turn(annotator: Annotator, key: str) -> tuple[ComparisonTask, Assignment]:

@@ -15,7 +15,7 @@ from accounts.models import Project, User
 from annotation import prepared
 from annotation.campaign_options import FIXED, MAX_OVERLAP, MEANING, checked, read_pairing
 from annotation.guidelines import first_version, publish
-from annotation.models import Campaign, ComparisonTask, Judgement, VoteImport
+from annotation.models import Campaign, ComparisonTask, Judgement, Place, VoteImport
 from annotation.overlap import raise_overlap
 from annotation.people import n_submitted
 from annotation.regression import with_versions
@@ -232,6 +232,15 @@ def progress_of(campaign: Campaign) -> Progress:
     counted = [counts.get("wanted") for (counts,) in prepared.imported.all(campaign=campaign.pk)]
     n_wanted = (counted[-1] if counted else 0) or campaign.n_tasks * campaign.overlap  # as ``n_wanted_in``
     return Progress(n_done=n_submitted(campaign), n_wanted=n_wanted - campaign.n_seats_retired)
+
+
+def progress_at(place: Place) -> Progress:
+    """The same by what ``prepared.desk`` has read with the place."""
+    if place.has_import:  # type: ignore[attr-defined]
+        return progress_of(place.campaign)
+    campaign = place.campaign
+    n_wanted = campaign.n_tasks * campaign.overlap - campaign.n_seats_retired
+    return Progress(n_done=place.n_done or 0, n_wanted=n_wanted)  # type: ignore[attr-defined]
 
 
 def n_wanted_in(campaigns: Iterable[Campaign]) -> dict[int, int]:

@@ -33,7 +33,7 @@ from annotation.models import Annotator, Assignment, Campaign, ComparisonTask, D
 from annotation.onboarding import after_submit, after_undo, may_work
 from annotation.protocol import Said
 from annotation.retire import wait_for_fewer
-from annotation.rows import insert_parts, said_of, slots_of
+from annotation.rows import insert_parts, said_of
 from core.errors import Conflict, require
 from core.transitions import move
 
@@ -69,15 +69,15 @@ def _submit(assignment_key: str, annotator: Annotator, said: Said) -> Judgement:
     with transaction.atomic():
         turn = held_turn(annotator, assignment_key)
         assignment, campaign = turn.assignment, turn.campaign
-        slots = slots_of(turn.task.pk)
+        slots, is_unblinded = _slots(turn)
         said.check(campaign, n_answers=len(slots))
         if assignment.status == Assignment.Status.SUBMITTED:
             return _again(assignment, said)
         seat = _seat_to_keep(turn)
-        judgement = _insert_said(turn, said, slots)
+        judgement = _insert_said(turn, said, slots, is_unblinded=is_unblinded)
         times: dict[str, Any] = {"opened_at": assignment.opened_at or turn.now, "finished_at": turn.now}
         prepared.submitted.run(assignment, current=judgement.pk, seat=seat, **times)
-        if prepared.draft.first(turn=assignment.pk) is not None:
+        if assignment.has_draft:  # type: ignore[attr-defined]  # of prepared.turn_held
             Draft.objects.filter(assignment=assignment).delete()
         _count(turn, +1)
         worktime.note(turn.place.pk, judged=1, active_seconds=said.active_seconds, open_seconds=said.open_seconds)
@@ -96,7 +96,7 @@ def correct_judgement(
     with transaction.atomic():
         turn = held_turn(annotator, assignment_key)
         assignment, campaign = turn.assignment, turn.campaign
-        slots = slots_of(turn.task.pk)
+        slots, is_unblinded = _slots(turn)
         said.check(campaign, n_answers=len(slots))
         if assignment.status != Assignment.Status.SUBMITTED or assignment.current is None:
             raise Conflict("There is no judgement of yours on this task to correct.", how="Go on with the next one.")
@@ -113,7 +113,7 @@ def correct_judgement(
                 "You have changed this judgement in the meantime, perhaps in another tab.",
                 how="Look at what stands now, then correct that.",
             )
-        judgement = _insert_said(turn, said, slots)
+        judgement = _insert_said(turn, said, slots, is_unblinded=is_unblinded)
         Assignment.objects.filter(pk=assignment.pk).update(current=judgement)
         assignment.current = judgement
         assignment.events.create(
@@ -194,14 +194,6 @@ def void_judgement(*, judgement: Judgement, by: User, reason: str) -> Judgement:
         return voided
 
 
-def is_unblinded(annotator: Annotator, task: ComparisonTask) -> bool:
-    """Whether this person has opened a page that says which model wrote one of the task's answers."""
-    if annotator.user_id is None:
-        return False
-    found = prepared.reveals.first(task=task.pk, campaign=task.campaign_id, user=annotator.user_id)
-    return found is not None
-
-
 def _check_may_work(turn: Turn) -> None:
     """A page that was open when a lead took its person off, or asked for proof again, changes nothing any more."""
     if not may_work(turn.place):
@@ -214,7 +206,14 @@ def _check_may_work(turn: Turn) -> None:
 # ---- parts -----------------------------------------------------------------------------------------------------------
 
 
-def _insert_said(turn: Turn, said: Said, slots: Mapping[int, int]) -> Judgement:
+def _slots(turn: Turn) -> tuple[dict[int, int], bool]:
+    """Slot -> candidate id; and whether this person has opened a page that says which model wrote one of these answers."""
+    who = turn.assignment.annotator.user_id or 0
+    rows = prepared.slots_and_reveal.all(task=turn.task.pk, campaign=turn.task.campaign_id, user=who)
+    return {slot: candidate for slot, candidate, _ in rows}, any(is_revealed for *_, is_revealed in rows)
+
+
+def _insert_said(turn: Turn, said: Said, slots: Mapping[int, int], *, is_unblinded: bool) -> Judgement:
     annotator = turn.assignment.annotator
     judgement = _insert(
         turn,
@@ -226,12 +225,13 @@ def _insert_said(turn: Turn, said: Said, slots: Mapping[int, int]) -> Judgement:
         edited_from_id=slots[said.edited_from] if said.edited_from is not None else None,
         seconds_active=worktime.kept(annotator, said.active_seconds),
         source=_source(annotator),
-        is_unblinded=is_unblinded(annotator, turn.task),
+        is_unblinded=is_unblinded,
         is_probation=turn.place.stage == Place.Stage.PROBATION,
         by=annotator.user,
     )
     insert_parts(judgement, said, slots)
-    set_flags(turn.assignment, annotator, said.flags, reason=said.flag_reason)
+    if said.flags or turn.assignment.has_flags:  # type: ignore[attr-defined]  # of prepared.turn_held
+        set_flags(turn.assignment, annotator, said.flags, reason=said.flag_reason)
     return judgement
 
 

@@ -208,17 +208,17 @@ def _points(checklist: Any) -> tuple[str, ...]:
     return tuple(str(line).strip().removeprefix("- ") for line in lines if str(line).strip())
 
 
-def texts_shown(turn: Assignment) -> list[str]:
-    """The texts of a task's answers in this person's order."""
-    texts = dict(prepared.texts.all(task=turn.task_id))
+def texts_shown(turn: Assignment, *, texts: Mapping[int, str] | None = None) -> list[str]:
+    """The texts of a task's answers in this person's order; ``texts`` by slot, where they were read already."""
+    texts = texts or dict(prepared.texts.all(task=turn.task_id))
     return [texts[slot] for slot in turn.display_order]
 
 
-def answers_shown(turn: Assignment, *, chosen: str = "") -> list[Shown]:
+def answers_shown(turn: Assignment, *, chosen: str = "", texts: Mapping[int, str] | None = None) -> list[Shown]:
     """The answers under the letters of their places; ``chosen`` is the letter of the better one."""
     return [
         Shown(LETTERS[place], text, is_chosen=LETTERS[place].lower() == chosen)
-        for place, text in enumerate(texts_shown(turn))
+        for place, text in enumerate(texts_shown(turn, texts=texts))
     ]
 
 

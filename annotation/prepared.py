@@ -6,7 +6,7 @@ They are compiled once (``core.prepared``), since an annotator waits for all of 
 from datetime import date, datetime
 from typing import Any
 
-from django.db.models import Exists, F, OuterRef, Q, QuerySet, Sum
+from django.db.models import BigIntegerField, Exists, F, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Now
 
 from annotation.models import (
@@ -14,7 +14,6 @@ from annotation.models import (
     Announcement,
     AnnouncementRead,
     Assignment,
-    Campaign,
     ComparisonTask,
     Draft,
     Flag,
@@ -37,17 +36,15 @@ _work = Assignment.Purpose.WORK
 
 # ---- who and what (me, a turn with all that its page shows) -------------------------------------------------------------
 
-annotator_of = Query(
-    lambda: Annotator.objects.select_related("user").filter(project=given("project"), user=given("user"))
-)
+annotator_of = Query(lambda: Annotator.objects.filter(project=given("project"), user=given("user")))
 turn_of = Query(
-    lambda: Assignment.objects.select_related("task__campaign", "task__prompt", "current", "annotator__user").filter(
+    lambda: Assignment.objects.select_related("task__campaign", "task__prompt").filter(
         annotator=given("annotator"), key=given("key", str)
     )
 )
-turn_ids = Query(
-    lambda: Assignment.objects.filter(annotator=given("annotator"), key=given("key", str)).values_list(
-        "task_id", "task__campaign_id"
+turn_here = Query(
+    lambda: Assignment.objects.select_related("annotator", "task__campaign", "task__prompt").filter(
+        annotator__project=given("project"), annotator__user=given("user"), key=given("key", str)
     )
 )
 slots = Query(
@@ -57,30 +54,28 @@ slots = Query(
 texts = Query(
     lambda: TaskCandidate.objects.filter(task=given("task")).order_by("slot").values_list("slot", "candidate__text")
 )
-place_now = Query(lambda: Place.objects.filter(annotator=given("annotator"), campaign=given("campaign")))
-n_submitted = Query(
-    lambda: (
-        Place.objects.filter(campaign=given("campaign"))
-        .order_by()
-        .values("campaign")
-        .annotate(n=Sum("n_submitted"))
-        .values_list("n")
-    )
-)
+
+
+def _n_submitted() -> QuerySet[Place, Any]:
+    places = Place.objects.filter(campaign=given("campaign")).order_by().values("campaign")
+    return places.annotate(n=Sum("n_submitted")).values_list("n")
+
+
+n_submitted = Query(_n_submitted)
 # What an import of votes has counted, of a campaign that came from one.
 imported = Query(
     lambda: VoteImport.objects.filter(campaign=given("campaign"), status=JobStatus.SUCCEEDED).values_list("counts")
 )
-# As ``announcements.unread`` for one campaign.
-_read = AnnouncementRead.objects.filter(announcement=OuterRef("pk"), annotator=given("annotator"))
-unread_announcements = Query(
-    lambda: Announcement.objects.filter(
-        ~Exists(_read),
-        Q(campaign=None) | Q(campaign=given("campaign")),
-        project=given("project"),
-        withdrawn_at=None,
-    ).order_by("id")
-)
+
+
+def _unread(project: Any) -> QuerySet[Announcement]:
+    """As ``announcements.unread`` for one campaign."""
+    read = AnnouncementRead.objects.filter(announcement=OuterRef("pk"), annotator=given("annotator"))
+    mine = Q(campaign=None) | Q(campaign=given("campaign"))
+    return Announcement.objects.filter(~Exists(read), mine, project=project, withdrawn_at=None).order_by("id")
+
+
+unread_announcements = Query(lambda: _unread(project=given("project")))
 # Answered questions that concern this person now: about this task, not read yet, or about a task that is still parked.
 answered_questions = Query(
     lambda: Question.objects.filter(
@@ -100,19 +95,69 @@ place = Query(
         .annotate(now=Now())
     )
 )
+place_of_turn = Query(
+    lambda: (
+        Place.objects.select_for_update(no_key=True, of=("self",))
+        .filter(
+            annotator=given("annotator"),
+            campaign__tasks__assignments__annotator=given("annotator"),
+            campaign__tasks__assignments__key=given("key", str),
+        )
+        .annotate(now=Now())
+    )
+)
 task = Query(lambda: ComparisonTask.objects.select_for_update(no_key=True).filter(pk=given("task")))
+# A turn with its task: that is locked first, and both are as they are then. The campaign is as it was when this was asked.
+# ``has_draft``: something was saved of it; ``has_flags``: its holder has flagged the task before.
+turn_held = Query(
+    lambda: (
+        Assignment.objects.select_for_update(no_key=True, of=("task", "self"))
+        .select_related("task__campaign")
+        .filter(annotator=given("annotator"), key=given("key", str))
+        .annotate(
+            has_draft=Exists(Draft.objects.filter(assignment=OuterRef("pk"))),
+            has_flags=Exists(Flag.objects.filter(task=OuterRef("task"), annotator=OuterRef("annotator"))),
+        )
+    )
+)
 
 # ---- the next task -------------------------------------------------------------------------------------------------------
 
-# The campaign as it is now; ``has_human``: people wrote some of its answers.
-campaign = Query(
-    lambda: Campaign.objects.filter(pk=given("campaign")).annotate(
-        has_human=Exists(GenerationJob.objects.filter(campaigns=OuterRef("pk"), kind=GenerationJob.Kind.HUMAN))
+
+def _desk(places: QuerySet[Place]) -> Query[Place]:
+    """A person's place with its campaign as it is now, and what decides whether more has to be asked.
+
+    now, n_done            the database's clock; live judgements of the campaign
+    has_human, has_import  people wrote some of its answers; an import of votes has counted what it takes
+    has_in_hand            this person has something open or parked here
+    has_answers, has_news  the lead has answered a question of theirs here; there is an announcement that they have to read
+    """
+    mine = Assignment.objects.filter(annotator=given("annotator"), task__campaign=given("campaign"), purpose=_work)
+    asked = Question.objects.filter(assignment__annotator=given("annotator"), campaign=given("campaign"))
+    return Query(
+        lambda: (
+            places.select_related("campaign")
+            .filter(annotator=given("annotator"), campaign=given("campaign"))
+            .annotate(
+                now=Now(),
+                n_done=Subquery(_n_submitted(), output_field=BigIntegerField()),
+                has_human=Exists(
+                    GenerationJob.objects.filter(campaigns=given("campaign"), kind=GenerationJob.Kind.HUMAN)
+                ),
+                has_import=Exists(VoteImport.objects.filter(campaign=given("campaign"))),
+                has_in_hand=Exists(mine.filter(status__in=[Assignment.Status.OPEN, Assignment.Status.PARKED])),
+                has_answers=Exists(asked.filter(status=Question.Status.ANSWERED)),
+                has_news=Exists(_unread(project=OuterRef("campaign__project"))),
+            )
+        )
     )
-)
+
+
+desk = _desk(Place.objects.select_for_update(no_key=True, of=("self",)))
+desk_now = _desk(Place.objects.all())
 in_hand = Query(
     lambda: (
-        Assignment.objects.select_related("task__campaign", "task__prompt", "current", "annotator__user")
+        Assignment.objects.select_related("task__campaign", "task__prompt")
         .filter(
             annotator=given("annotator"),
             task__campaign=given("campaign"),
@@ -187,13 +232,27 @@ hand_moved = Update(lambda: Place.objects.filter(pk=given("place")), hand=given(
 # ---- a judgement ---------------------------------------------------------------------------------------------------------
 
 # Pages that name a model: of a job whose answers are compared here, and of a live campaign itself, both arms of every turn.
-reveals = Query(
-    lambda: ModelReveal.objects.filter(
-        Q(job__in=TaskCandidate.objects.filter(task=given("task")).values("candidate__arm__job"))
-        | Q(job__in=GenerationJob.objects.filter(campaigns=given("campaign"), campaigns__is_live=True).values("pk")),
-        user=given("user"),
-        created_at__lte=Now(),
-    ).values_list("pk")[:1]
+# With every slot: whether this person has opened one of them.
+slots_and_reveal = Query(
+    lambda: (
+        TaskCandidate.objects.filter(task=given("task"))
+        .order_by("slot")
+        .annotate(
+            is_revealed=Exists(
+                ModelReveal.objects.filter(
+                    Q(job__in=TaskCandidate.objects.filter(task=given("task")).values("candidate__arm__job"))
+                    | Q(
+                        job__in=GenerationJob.objects.filter(
+                            campaigns=given("campaign"), campaigns__is_live=True
+                        ).values("pk")
+                    ),
+                    user=given("user"),
+                    created_at__lte=Now(),
+                )
+            )
+        )
+        .values_list("slot", "candidate_id", "is_revealed")
+    )
 )
 new_judgement = Insert(Judgement)
 new_ranks = Insert(RankedCandidate)
@@ -208,7 +267,6 @@ submitted = Move(
     finished_at=given("finished_at", datetime),
     leased_until=None,
 )
-draft = Query(lambda: Draft.objects.filter(assignment=given("turn")).values_list("pk"))
 task_counted = Update(
     lambda: ComparisonTask.objects.filter(pk=given("task")), n_submitted=F("n_submitted") + given("change")
 )

@@ -6,16 +6,16 @@ from django.shortcuts import get_object_or_404
 from accounts.access import person
 from accounts.models import Membership, Project
 from annotation import prepared
-from annotation.assign import assignment_of
 from annotation.audience import is_for
 from annotation.models import Annotator, Assignment, Campaign, Place
 from annotation.people import annotator_for
-from core.errors import DomainError
 
 
 def me_in(request: HttpRequest, project: Project) -> Annotator | None:
     """This person as an annotator, if they have ever judged here: opening a page creates nothing."""
     found: Annotator | None = prepared.annotator_of.first(project=project.pk, user=person(request).pk)
+    if found is not None:
+        found.user = person(request)
     return found
 
 
@@ -36,10 +36,8 @@ def campaign_of(request: HttpRequest, project: Project, key: str) -> Campaign:
 
 def turn_of(request: HttpRequest, project: Project, key: str) -> tuple[Annotator, Assignment]:
     """One's own assignment. Anybody else's looks like one that does not exist."""
-    me = me_in(request, project)
-    if me is None:
+    turn: Assignment | None = prepared.turn_here.first(project=project.pk, user=person(request).pk, key=key)
+    if turn is None:
         raise Http404("No such assignment.")
-    try:
-        return me, assignment_of(me, key)
-    except DomainError:
-        raise Http404("No such assignment.") from None
+    turn.annotator.user = person(request)
+    return turn.annotator, turn

@@ -12,12 +12,12 @@ from accounts import preferences
 from accounts.access import person
 from accounts.models import Project
 from annotation import announcements, guidelines, prepared, questions
-from annotation.assign import last_finished, next_assignment, open_assignment, why_nothing
-from annotation.campaigns import open_campaigns, progress_of
+from annotation.assign import last_finished, next_turn, open_assignment, why_nothing
+from annotation.campaigns import open_campaigns, progress_at, progress_of
 from annotation.consent import needs_consent
 from annotation.drafts import draft_of, filled_in
 from annotation.live_standing import live_url
-from annotation.models import Annotator, Assignment, Campaign, Place, Question
+from annotation.models import Annotator, Announcement, Assignment, Campaign, Place, Question
 from annotation.pages import (
     LostPage,
     StartPage,
@@ -77,9 +77,11 @@ def go_on(
     """
     if campaign.is_live:
         return client_see_other(request, live_url(project, me, campaign))
-    turn = next_assignment(me, campaign)
+    turn = next_turn(me, campaign)
     if turn is not None:
-        return to_task(request, project, me, turn, said=said, undo_key=after.key if after else None)
+        undo_key = after.key if after else None
+        more = {"answers": answers_shown(turn.assignment, texts=turn.texts), "place": turn.place}
+        return to_task(request, project, me, turn.assignment, said=said, undo_key=undo_key, **more)
     url = reverse("annotation:start", args=[project.slug, campaign.key])
     if not wants_fragment(request):
         return see_other(url)
@@ -124,7 +126,7 @@ def task_page(
 ) -> TaskPage:
     """A task to be judged, with what was entered already: typed, or standing in a draft.
 
-    place, undo_key  where the caller has read them already
+    place, undo_key  where the caller has read them already; the place with all of ``prepared.desk``
     is_ahead         it is shown once the one before it is sent
     """
     campaign = turn.task.campaign
@@ -132,11 +134,11 @@ def task_page(
     if undo_key is None:
         last = last_finished(me, campaign) if campaign.stage != Campaign.Stage.CLOSED else None
         undo_key = last.key if last and last.key != turn.key else ""
-    asked_lead = _asked_lead(me, campaign, turn)
     draft_number = 0
     if entered is None and not _is_fresh(turn):
         entered, draft_number = _kept(turn)
-    place = place or prepared.place_now.first(annotator=me.pk, campaign=campaign.pk)
+    place = place or prepared.desk_now.first(annotator=me.pk, campaign=campaign.pk)
+    asked_lead = _asked_lead(me, campaign, turn) if getattr(place, "has_answers", False) else []
     to = more.pop("to", None) or _ways(project, turn, undo_key=undo_key)
     return TaskPage(
         project=project,
@@ -150,12 +152,12 @@ def task_page(
         asked=asked_of(campaign, n_answers=len(answers), entered=entered, wrong=wrong),
         to=to,
         n_mine=(place.n_submitted if place else 0) + is_ahead,
-        progress=progress_of(campaign),
+        progress=progress_at(place) if place else progress_of(campaign),
         draft_number=draft_number,
         lease_seconds=_seconds_left(turn),
         is_sensitive=campaign.is_sensitive,
         support_text=campaign.support_text,
-        announcements=prepared.unread_announcements.all(project=project.pk, campaign=campaign.pk, annotator=me.pk),
+        announcements=_unread(project, me, campaign) if getattr(place, "has_news", True) else (),
         asked_lead=next((question for question in asked_lead if question.assignment_id == turn.pk), None),
         news=[question for question in asked_lead if question.assignment_id != turn.pk],
         **more,
@@ -280,6 +282,10 @@ def _ways_of_done(project: Project, turn: Assignment, *, is_correction: bool) ->
 def _asked_lead(me: Annotator, campaign: Campaign, turn: Assignment) -> list[Question]:
     """Answered questions that concern this person now: about this task, not read yet, or about a task that is still parked."""
     return prepared.answered_questions.all(annotator=me.pk, campaign=campaign.pk, turn=turn.pk)
+
+
+def _unread(project: Project, me: Annotator, campaign: Campaign) -> list[Announcement]:
+    return prepared.unread_announcements.all(project=project.pk, campaign=campaign.pk, annotator=me.pk)
 
 
 def what_was_written(turn: Assignment, entered: Entered) -> str:

@@ -8,7 +8,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from accounts import preferences
 from accounts.access import person, project_view
 from accounts.models import Project, Role
-from annotation import worktime
+from annotation import prepared, worktime
 from annotation.assign import assignment_of, skip_assignment
 from annotation.drafts import draft_of, filled_in
 from annotation.judge import correct_judgement, submit_judgement, undo_judgement
@@ -131,7 +131,7 @@ def undo(request: HttpRequest, project: Project, key: str) -> HttpResponse:
 def _open(request: HttpRequest, project: Project, me: Annotator, turn: Assignment) -> HttpResponse:
     """A task that waits for its judgement: what has to be settled first comes before it is shown."""
     campaign = turn.task.campaign
-    place = Place.objects.filter(annotator=me, campaign=campaign).first()
+    place: Place | None = prepared.desk_now.first(annotator=me.pk, campaign=campaign.pk)
     if not campaign.is_live and stands_before(place, campaign, me) is not None:
         return redirect("annotation:start", project.slug, campaign.key)
     if turn.opened_at is None and turn.status == Status.OPEN and request.method == "GET":

@@ -14,7 +14,7 @@ from tests.annotation.builders import make_annotator, make_campaign
 
 pytestmark = pytest.mark.django_db
 HTMX = {"HX-Request": "true"}
-MOST_STATEMENTS = 40  # BEGIN, COMMIT and savepoints included
+MOST_STATEMENTS = 26  # BEGIN, COMMIT and savepoints included
 
 
 def begun(client: Client, **options: object) -> tuple[Annotator, Campaign]:
