@@ -149,6 +149,11 @@ class TaskPage(CampaignPage):
         return self.asked.kind == "rank" or (self.asked.choice is not None and len(self.asked.choice.options) > 5)
 
     @property
+    def can(self) -> tuple[str, ...]:
+        """What the small buttons offer."""
+        return tuple(name for name in ("undo", "skip", "ask") if getattr(self.to, name))
+
+    @property
     def sends_on_choice(self) -> bool:
         """Whether the choices are buttons that send: the person wants it, and a choice is a whole judgement."""
         return self.look.submit_on_choice and self.asked.is_choice_enough and not (self.error or self.is_correction)

@@ -4,8 +4,10 @@ No database and no request here: the task, a correction, the practice pages and 
 Every option carries the key that presses it; a page prints it, and static/js/annotate.js listens for it.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from annotation.models import Campaign, Flag
 from annotation.protocol import LETTERS, MAX_COMMENT, MAX_WRITE_IN, Criterion, Protocol
@@ -132,6 +134,9 @@ class Asked:
     wrong: tuple[str, ...] = ()
     commands: Mapping[str, str] = field(default_factory=dict)
 
+    def __hash__(self) -> int:  # of what mostly differs: the rest is compared
+        return hash((self.kind, self.letters, self.choice, self.comment_text, self.write_in_text, self.flag_reason))
+
     @property
     def has_questions(self) -> bool:
         return bool(self.comparisons or self.ratings or self.reasons or self.comment == "required")
@@ -195,7 +200,23 @@ def asked_of(
 
     wrong  names of fields to point at, as in ``annotation.protocol.Incomplete``
     """
-    protocol, entered, letters = Protocol.parse(campaign.protocol), entered or Entered(), LETTERS[:n_answers]
+    if entered or wrong:
+        return _asked(campaign, n_answers, entered or Entered(), wrong)
+    settings = {name: getattr(campaign, name) for name in (*_CHOICES, "protocol")}
+    return _asked_first(json.dumps(settings, sort_keys=True), n_answers)
+
+
+_CHOICES = ("kind", "question", "strength_levels", "allow_tie", "allow_both_good", "allow_both_bad")
+
+
+@lru_cache(maxsize=256)
+def _asked_first(settings: str, n_answers: int) -> Asked:
+    """What everybody is asked at first, the same object each time."""
+    return _asked(Campaign(**json.loads(settings)), n_answers, Entered(), ())
+
+
+def _asked(campaign: Campaign, n_answers: int, entered: Entered, wrong: Sequence[str]) -> Asked:
+    protocol, letters = Protocol.parse(campaign.protocol), LETTERS[:n_answers]
     is_rank = campaign.kind == Campaign.Kind.RANK
     compared = [criterion for criterion in protocol.criteria if criterion.kind == "compare"]
     rated = [criterion for criterion in protocol.criteria if criterion.kind == "rate"]

@@ -1,14 +1,18 @@
 """Template tags that every page may use: icons, status badges, spans of time, and text of strangers."""
 
 import json
+from collections.abc import Hashable
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 from django import template
+from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
+from django.template.loader import get_template
 from django.templatetags.static import static
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 
 from core import bundles
 from core.rendering import render_markdown, render_plain
@@ -32,6 +36,7 @@ LOOKS: dict[str, Look] = {
 
 
 @register.simple_tag
+@lru_cache(maxsize=256)
 def icon(name: str, label: str = "") -> SafeString:
     """One symbol of ``static/img/icons.svg``: an ornament, or an image with a name where ``label`` is given."""
     href = f"{static('img/icons.svg')}#{name}"
@@ -44,6 +49,22 @@ def icon(name: str, label: str = "") -> SafeString:
 def bundle(name: str) -> str:
     """The address of a bundle of style sheets or scripts (``core.bundles``)."""
     return bundles.bundle_url(name)
+
+
+@register.simple_tag
+def pure(part: str, **values: Hashable) -> SafeString:
+    """A part that shows these values and nothing else (no request, no token), rendered once for each combination of them.
+
+    For what many people are shown all day: the values have to be hashable, and equal ones have to look the same.
+    """
+    if settings.DEBUG:
+        return mark_safe(get_template(part).render(values))
+    return _rendered(part, tuple(values.items()))
+
+
+@lru_cache(maxsize=256)
+def _rendered(part: str, values: tuple[tuple[str, Hashable], ...]) -> SafeString:
+    return mark_safe(get_template(part).render(dict(values)))
 
 
 @register.simple_tag

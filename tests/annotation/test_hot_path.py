@@ -6,10 +6,12 @@
 import pytest
 from django.db import connection
 from django.db.models.sql.compiler import SQLCompiler
+from django.template import Context, Template
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from annotation.models import Annotator, Assignment, Campaign
+from core.templatetags.whetstone import _rendered
 from tests.annotation.builders import make_annotator, make_campaign
 
 pytestmark = pytest.mark.django_db
@@ -77,3 +79,28 @@ def test_a_cycle_leaves_the_session_alone(client: Client):
         answer = client.post(url, {"choice": "b"}, headers=HTMX)
     assert not [query for query in queries if 'UPDATE "django_session"' in (query["sql"] or "")]
     assert "whetstone_session" not in answer.cookies
+
+
+def test_what_is_asked_first_is_rendered_once_for_all(client: Client):
+    """The choices and the quiet line are the same bytes for whoever is asked the same; what somebody entered is theirs."""
+    me, campaign = begun(client)
+    _rendered.cache_clear()
+    for _ in range(2):
+        cycle(client, me, campaign)
+    n_made = _rendered.cache_info().misses
+    cycle(client, me, campaign)
+    assert _rendered.cache_info().misses == n_made
+    turn = Assignment.objects.get(annotator=me, status="open")
+    url = f"/p/{campaign.project.slug}/annotate/{turn.key}/"
+    answer = client.post(url, {"comment": "Mine alone."}, headers=HTMX)
+    assert (answer.status_code, answer.content.count(b"Mine alone.")) == (422, 1)
+    cycle(client, me, campaign)
+    turn = Assignment.objects.get(annotator=me, status="open")
+    assert b"Mine alone." not in client.get(f"/p/{campaign.project.slug}/annotate/{turn.key}/").content
+
+
+def test_a_pure_part_sees_only_the_values_that_it_is_given(client: Client):
+    _, campaign = begun(client)
+    shown = Template('{% load whetstone %}{% pure "annotation/_guidelines_text.html" campaign=None %}')
+    html = shown.render(Context({"campaign": campaign, "project": campaign.project}))
+    assert "This campaign has no guidelines beyond its question" in html and campaign.question not in html
