@@ -50,10 +50,13 @@ FAILURES = ROOT / "var" / "test-failures"
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
-    """Leave tests of the other database to the other pass; give training and browser tests more time; browsers come last."""
+    """Leave tests of the other database to the other pass; give training and browser tests more time; browsers come last.
+
+    What touches no database is the same on both: it runs on SQLite only.
+    """
     yield  # the order is random until here
     other = "postgres" if TEST_DATABASE == "sqlite" else "sqlite"
-    left = [item for item in items if item.get_closest_marker(other)]
+    left = [item for item in items if item.get_closest_marker(other) or not _belongs_here(item)]
     if left:
         items[:] = [item for item in items if item not in left]
         config.hook.pytest_deselected(items=left)
@@ -62,6 +65,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.timeout(1200))
     # Playwright leaves an event loop running in this thread, and with it nobody else can start one.
     items.sort(key=lambda item: bool({"page", "chromium"} & set(getattr(item, "fixturenames", ()))))
+
+
+def _belongs_here(item: pytest.Item) -> bool:
+    if TEST_DATABASE == "sqlite" or item.get_closest_marker("postgres") or item.get_closest_marker("django_db"):
+        return True
+    return bool({"db", "transactional_db", "postgres"} & set(getattr(item, "fixturenames", ())))
 
 
 def pytest_report_header() -> str:
