@@ -1,18 +1,22 @@
 """What the loop buys: rounds of simulated judgements, DPO by the real recipe, hot-loaded into a real vLLM, measured each time.
 
-    python -m benchmarks.loop --seeds 5 --rounds 3 --pairs 300     # as reported; an hour on 2 quiet cores
+    python -m benchmarks.loop                                      # as reported; half an hour on 2 quiet cores
+    python -m benchmarks.loop --ask pairs                          # a judgement says less: one of two answers
+    python -m benchmarks.loop --seeds 1 --rounds 1 --reward        # the seconds of a round with a reward model, too
     python -m benchmarks.loop --quick                              # one seed, one round of 60 pairs: does it run at all?
 
 Real here: the starter model, vLLM in a process of its own, the recipe `python -m training.recipes.dpo SPEC.json`, loading
 at run time. Left out: pages, database and queue (`benchmarks/pipeline.py` measures those). People are simulated: each
-judgement is a Bradley-Terry draw at temperature 1 from the utility that `starter/judge.py` fixes. A win is by the
-noise-free utility over held-out wordings that neither pre-training nor any round has seen; a tie is one half; intervals
-resample prompts. Settings were chosen on one half of the held-out wordings, the figures are from the other half.
+judgement is a draw at temperature 1 from the utility that `starter/judge.py` fixes, of Bradley-Terry where two answers are
+compared, of Plackett-Luce where all of a prompt's answers are ranked (Ouyang et al. 2022: every pair of a ranking is a row).
+A win is by the noise-free utility over held-out wordings that neither pre-training nor any round has seen; a tie is one
+half; intervals resample prompts. Settings were chosen on one half of the held-out wordings, the figures are from the other.
 """
 
 import argparse
 import asyncio
 import json
+import math
 import os
 import random
 import statistics
@@ -24,6 +28,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -114,38 +119,75 @@ def judged(pairs: Sequence[tuple[str, Answer, Answer]], rng: random.Random) -> l
     for prompt, a, b in pairs:
         first, second = (judge.features(prompt, text, truncated=cut) for text, cut in (a, b))
         better, worse = (a, b) if judge.FIXED.prefers_first(first, second, rng) else (b, a)
-        rows.append(
-            {
-                "prompt": [{"role": "user", "content": prompt}],
-                "chosen": [{"role": "assistant", "content": better[0]}],
-                "rejected": [{"role": "assistant", "content": worse[0]}],
-            }
-        )
+        rows.append(row_of(prompt, better[0], worse[0]))
     return rows
 
 
-def train(rows: Sequence[dict[str, Any]], adapter: str, home: Path, seed: int, overrides: dict[str, Any]) -> Path:
-    """Run the recipe in its own process; the directory of the finished adapter."""
+def ranked(
+    prompts: Sequence[str], candidates: Sequence[Sequence[Answer]], n: int, rng: random.Random
+) -> tuple[list[dict[str, Any]], int]:
+    """Rows of at most n noisy rankings of a prompt's different answers, and how many rankings there were."""
+    rows: list[dict[str, Any]] = []
+    n_rankings = 0
+    for prompt, answers in zip(prompts, candidates, strict=True):
+        unlike = list({text: (text, cut) for text, cut in answers if text}.values())
+        if len(unlike) < 2 or n_rankings == n:
+            continue
+        n_rankings += 1
+        worth = {
+            text: judge.utility(prompt, text, truncated=cut) - math.log(-math.log(rng.uniform(1e-12, 1 - 1e-12)))
+            for text, cut in unlike
+        }
+        order = sorted(worth, key=lambda text: -worth[text])
+        rows += [row_of(prompt, better, worse) for better, worse in combinations(order, 2)]
+    return rows, n_rankings
+
+
+def row_of(prompt: str, better: str, worse: str) -> dict[str, Any]:
+    return {
+        "prompt": [{"role": "user", "content": prompt}],
+        "chosen": [{"role": "assistant", "content": better}],
+        "rejected": [{"role": "assistant", "content": worse}],
+    }
+
+
+def train(
+    rows: Sequence[dict[str, Any]],
+    adapter: str,
+    home: Path,
+    seed: int,
+    overrides: dict[str, Any],
+    *,
+    method: str = "dpo",
+    test_rows: Sequence[dict[str, Any]] = (),
+) -> Path:
+    """Run the recipe in its own process; the directory of the finished adapter or reward model."""
     home.mkdir(parents=True)
     train_file = home / "train.jsonl"
-    train_file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    write_lines(train_file, rows)
+    if test_rows:
+        write_lines(home / "test.jsonl", test_rows)
     config = json.loads((MODEL / "config.json").read_text())
     n_parameters = (MODEL / "model.safetensors").stat().st_size // 2  # bfloat16
     spec = derive(
-        "dpo", "small", n_parameters=n_parameters, context_length=config["max_position_embeddings"], n_train=len(rows),
+        method, "small", n_parameters=n_parameters, context_length=config["max_position_embeddings"], n_train=len(rows),
         base_model=str(MODEL), train_file=str(train_file), output_dir=str(home / "run"), adapter=adapter, seed=seed,
-        overrides={"n_samples": 0, **overrides},
+        test_file=str(home / "test.jsonl") if test_rows else "", overrides={"n_samples": 0, **overrides},
     )  # fmt: skip
     spec.write(home / "spec.json")
     with (home / "log.txt").open("wb") as log:
         done = subprocess.run(
-            [sys.executable, "-m", "training.recipes.dpo", str(home / "spec.json")],
+            [sys.executable, "-m", f"training.recipes.{method}", str(home / "spec.json")],
             cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, check=False,
             env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
         )  # fmt: skip
     if done.returncode:
         raise SystemExit(f"The recipe ended with {done.returncode}:\n" + (home / "log.txt").read_text()[-3000:])
     return home / "run" / "final"
+
+
+def write_lines(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
 def load(base_url: str, name: str, path: Path) -> None:
@@ -188,8 +230,16 @@ def one_seed(
         with clock.stage("sample"):
             candidates = sample(base_url, model, asked, arguments.candidates, "train", seed, number)
         with clock.stage("judge"):
-            judgements = judged(choose_pairs(asked, candidates, arguments.pairs, rng), rng)
+            if arguments.ask == "rankings":
+                judgements, n_judgements = ranked(asked, candidates, arguments.pairs, rng)
+            else:
+                judgements = judged(choose_pairs(asked, candidates, arguments.pairs, rng), rng)
+                n_judgements = len(judgements)
             so_far += judgements
+        reward = {}
+        if arguments.reward:
+            with clock.stage("reward"):
+                reward = reward_model(judgements, held_out, base_url, model, home / f"s{seed}r{number}-reward", seed)
         with clock.stage("train"):
             if arguments.data == "all":
                 final = train(so_far, "", home / f"s{seed}r{number}", seed, overrides)
@@ -203,7 +253,7 @@ def one_seed(
             scores = utilities(held_out, answers)
         rows.append(
             {
-                "seed": seed, "round": number, "n_judgements": len(judgements),
+                "seed": seed, "round": number, "n_judgements": n_judgements, "n_pairs": len(judgements), **reward,
                 "against_start": win_shares(scores, start), "against_previous": win_shares(scores, previous),
                 "shares": shares(held_out, answers), "seconds": {k: round(v, 2) for k, v in clock.seconds.items()},
             }
@@ -217,6 +267,21 @@ def one_seed(
             flush=True,
         )
     return rows
+
+
+def reward_model(
+    rows: Sequence[dict[str, Any]], held_out: Sequence[str], base_url: str, model: str, home: Path, seed: int
+) -> dict[str, float]:
+    """Train a reward model on the round's rows; how often it agrees with the noise-free utility on held-out prompts."""
+    answers = sample(base_url, model, held_out, 2, "reward", seed)
+    tests = []
+    for prompt, (a, b) in zip(held_out, answers, strict=True):
+        first, second = utilities([prompt], [[a, b]])[0]
+        if a[0] and b[0] and first != second:
+            tests.append(row_of(prompt, *((a[0], b[0]) if first > second else (b[0], a[0]))))
+    final = train(rows, "", home, seed, {}, method="reward", test_rows=tests)
+    margins = json.loads((final / "heldout.json").read_text(encoding="utf-8"))["margins"]
+    return {"reward_accuracy": round(sum(margin > 0 for margin in margins) / len(margins), 4)}
 
 
 def per_round(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -235,6 +300,10 @@ def per_round(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             }  # fmt: skip
         for name in ("acceptable", "polite", "rude", "rambling", "refused_harmless", "truncated", "words", "utility"):
             found[name] = round(statistics.mean(row["shares"][name] for row in of_round), 4)
+        found["n_judgements"] = round(statistics.mean(row["n_judgements"] for row in of_round))
+        found["n_pairs"] = round(statistics.mean(row["n_pairs"] for row in of_round))
+        if "reward_accuracy" in of_round[0]:
+            found["reward_accuracy"] = round(statistics.mean(row["reward_accuracy"] for row in of_round), 4)
         stages = of_round[0]["seconds"]
         found["seconds"] = {s: round(statistics.median(row["seconds"][s] for row in of_round), 1) for s in stages}
         found["seconds"]["round"] = round(statistics.median(sum(row["seconds"].values()) for row in of_round), 1)
@@ -268,7 +337,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--pairs", type=int, default=300, help="judgements a round")
-    parser.add_argument("--candidates", type=int, default=4)
+    parser.add_argument("--candidates", type=int, default=4, help="answers a prompt")
+    parser.add_argument("--ask", choices=["pairs", "rankings"], default="rankings", help="what a judgement is")
+    parser.add_argument("--reward", action="store_true", help="train a reward model in each round, too")
     parser.add_argument("--held-out", type=int, default=250, help="held-out prompts")
     parser.add_argument("--answers", type=int, default=2, help="answers a held-out prompt")
     parser.add_argument(
@@ -316,7 +387,7 @@ def main() -> None:
                     "high": round(oracle.high, 4),
                 },
             }
-            print(f"utility = {figures['utility']}; Bradley-Terry at temperature 1", flush=True)
+            print(f"utility = {figures['utility']}; judgements are {arguments.ask}, at temperature 1", flush=True)
             rows: list[dict[str, Any]] = []
             for seed in range(1, arguments.seeds + 1):
                 rows += one_seed(seed, arguments, server.base_url, held_out, start, home, overrides)

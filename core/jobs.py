@@ -22,6 +22,7 @@ from core.transitions import IllegalMove, move, try_move
 logger = logging.getLogger(__name__)
 
 RESEND_AFTER_SECONDS = 20
+SECONDS_BEFORE_FORESIGHT = 3
 
 
 class JobStatus(models.TextChoices):
@@ -88,8 +89,9 @@ class JobFields(models.Model):
 
     @property
     def seconds_left(self) -> float | None:
+        """None, too, as long as the first steps say more about a worker's start than about its pace."""
         rate = self.rate_per_second
-        if self.is_terminal or not rate or not self.total_steps:
+        if self.is_terminal or not rate or not self.total_steps or self.step / rate < SECONDS_BEFORE_FORESIGHT:
             return None
         return max(0.0, (self.total_steps - self.step) / rate)
 

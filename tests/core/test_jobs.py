@@ -202,3 +202,13 @@ def test_of_sixteen_workers_at_once_one_gets_the_job():
     assert len(tokens) == 16
     assert len([token for token in tokens if token]) == 1
     assert job.events.count() == 1
+
+
+@pytest.mark.parametrize(("seconds", "step", "left"), [(1, 500, None), (10, 500, 10), (10, 0, None), (10, 1000, 0)])
+def test_the_time_left_follows_the_pace_once_there_is_one(seconds, step, left):
+    began = timezone.now()
+    job = PromptImport(
+        status=JobStatus.RUNNING, step=step, total_steps=1000, started_at=began,
+        progressed_at=began + timedelta(seconds=seconds),
+    )  # fmt: skip
+    assert job.seconds_left == (left if left is None else pytest.approx(left))
