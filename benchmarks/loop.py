@@ -1,8 +1,8 @@
 """What the loop buys: rounds of simulated judgements, DPO by the real recipe, hot-loaded into a real vLLM, measured each time.
 
-    python -m benchmarks.loop                                      # as reported; half an hour on 2 quiet cores
-    python -m benchmarks.loop --ask pairs                          # a judgement says less: one of two answers
-    python -m benchmarks.loop --seeds 1 --rounds 1 --reward        # the seconds of a round with a reward model, too
+    python -m benchmarks.loop                                      # as reported; three quarters of an hour on 2 quiet cores
+    python -m benchmarks.loop --teacher people                     # DPO on the judgements themselves, no reward model
+    python -m benchmarks.loop --ask rankings --teacher people      # a judgement ranks all four answers
     python -m benchmarks.loop --quick                              # one seed, one round of 60 pairs: does it run at all?
 
 Real here: the starter model, vLLM in a process of its own, the recipe `python -m training.recipes.dpo SPEC.json`, loading
@@ -46,6 +46,8 @@ SAMPLING = Sampling(temperature=1.0, max_tokens=96)
 AT_ONCE = 64
 TARGET, AIM = 0.70, 0.80
 TUNING_SEED = 5  # which half of the held-out wordings settings were chosen on
+# For pairs that a reward model labelled: fewer of them are wrong than of people's, and they are two to three times as many.
+LABELLED = {"learning_rate": 1e-3, "epochs": 2, "label_smoothing": 0.1, "sft_weight": 0.5}
 Answer = tuple[str, bool]  # text, cut off
 
 
@@ -159,31 +161,32 @@ def train(
     overrides: dict[str, Any],
     *,
     method: str = "dpo",
-    test_rows: Sequence[dict[str, Any]] = (),
 ) -> Path:
     """Run the recipe in its own process; the directory of the finished adapter or reward model."""
     home.mkdir(parents=True)
     train_file = home / "train.jsonl"
     write_lines(train_file, rows)
-    if test_rows:
-        write_lines(home / "test.jsonl", test_rows)
     config = json.loads((MODEL / "config.json").read_text())
     n_parameters = (MODEL / "model.safetensors").stat().st_size // 2  # bfloat16
     spec = derive(
         method, "small", n_parameters=n_parameters, context_length=config["max_position_embeddings"], n_train=len(rows),
         base_model=str(MODEL), train_file=str(train_file), output_dir=str(home / "run"), adapter=adapter, seed=seed,
-        test_file=str(home / "test.jsonl") if test_rows else "", overrides={"n_samples": 0, **overrides},
+        overrides={"n_samples": 0, **overrides},
     )  # fmt: skip
     spec.write(home / "spec.json")
-    with (home / "log.txt").open("wb") as log:
+    run_recipe(method, home / "spec.json", home / "log.txt")
+    return home / "run" / "final"
+
+
+def run_recipe(name: str, spec: Path, log: Path) -> None:
+    with log.open("wb") as file:
         done = subprocess.run(
-            [sys.executable, "-m", f"training.recipes.{method}", str(home / "spec.json")],
-            cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, check=False,
+            [sys.executable, "-m", f"training.recipes.{name}", str(spec)],
+            cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, check=False,
             env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
         )  # fmt: skip
     if done.returncode:
-        raise SystemExit(f"The recipe ended with {done.returncode}:\n" + (home / "log.txt").read_text()[-3000:])
-    return home / "run" / "final"
+        raise SystemExit(f"The recipe {name} ended with {done.returncode}:\n" + log.read_text()[-3000:])
 
 
 def write_lines(path: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -236,15 +239,17 @@ def one_seed(
                 judgements = judged(choose_pairs(asked, candidates, arguments.pairs, rng), rng)
                 n_judgements = len(judgements)
             so_far += judgements
-        reward = {}
-        if arguments.reward:
+        name = f"s{seed}r{number}"
+        rows_to_learn, learnt = judgements if arguments.data == "round" else so_far, {}
+        if arguments.teacher == "reward":
             with clock.stage("reward"):
-                reward = reward_model(judgements, held_out, base_url, model, home / f"s{seed}r{number}-reward", seed)
+                scorer = train(so_far, "", home / f"{name}-reward", seed, {}, method="reward")
+            with clock.stage("label"):
+                more = sample(base_url, model, prompts, arguments.labelled, "label", seed, number)
+                rows_to_learn, learnt = labelled(prompts, more, scorer, home / f"{name}-label")
         with clock.stage("train"):
-            if arguments.data == "all":
-                final = train(so_far, "", home / f"s{seed}r{number}", seed, overrides)
-            else:
-                final = train(judgements, adapter, home / f"s{seed}r{number}", seed, overrides)
+            start_from = adapter if arguments.data == "round" or arguments.teacher == "reward" else ""
+            final = train(rows_to_learn, start_from, home / name, seed, overrides)
         with clock.stage("push"):
             model, adapter = f"s{seed}r{number}", str(final)
             load(base_url, model, final)
@@ -253,7 +258,7 @@ def one_seed(
             scores = utilities(held_out, answers)
         rows.append(
             {
-                "seed": seed, "round": number, "n_judgements": n_judgements, "n_pairs": len(judgements), **reward,
+                "seed": seed, "round": number, "n_judgements": n_judgements, "n_rows": len(rows_to_learn), **learnt,
                 "against_start": win_shares(scores, start), "against_previous": win_shares(scores, previous),
                 "shares": shares(held_out, answers), "seconds": {k: round(v, 2) for k, v in clock.seconds.items()},
             }
@@ -269,19 +274,32 @@ def one_seed(
     return rows
 
 
-def reward_model(
-    rows: Sequence[dict[str, Any]], held_out: Sequence[str], base_url: str, model: str, home: Path, seed: int
-) -> dict[str, float]:
-    """Train a reward model on the round's rows; how often it agrees with the noise-free utility on held-out prompts."""
-    answers = sample(base_url, model, held_out, 2, "reward", seed)
-    tests = []
-    for prompt, (a, b) in zip(held_out, answers, strict=True):
-        first, second = utilities([prompt], [[a, b]])[0]
-        if a[0] and b[0] and first != second:
-            tests.append(row_of(prompt, *((a[0], b[0]) if first > second else (b[0], a[0]))))
-    final = train(rows, "", home, seed, {}, method="reward", test_rows=tests)
-    margins = json.loads((final / "heldout.json").read_text(encoding="utf-8"))["margins"]
-    return {"reward_accuracy": round(sum(margin > 0 for margin in margins) / len(margins), 4)}
+def labelled(
+    prompts: Sequence[str], candidates: Sequence[Sequence[Answer]], reward_model: Path, home: Path
+) -> tuple[list[dict[str, Any]], dict[str, float]]:
+    """The best and the worst of each prompt's answers by the reward model, and how often the noise-free utility agrees."""
+    home.mkdir()
+    unlike = [list({text: (text, cut) for text, cut in answers if text}.values()) for answers in candidates]
+    asked = [
+        {"messages": [{"role": "user", "content": prompt}], "answer": text}
+        for prompt, answers in zip(prompts, unlike, strict=True)
+        for text, _ in answers
+    ]
+    write_lines(home / "input.jsonl", asked)
+    spec = {"reward_model": str(reward_model), "input": str(home / "input.jsonl"), "output": str(home / "output.jsonl")}
+    (home / "spec.json").write_text(json.dumps(spec))
+    run_recipe("score", home / "spec.json", home / "log.txt")
+    scores = iter([json.loads(line)["score"] for line in (home / "output.jsonl").read_text().splitlines()])
+    rows, agreed = [], []
+    for prompt, answers in zip(prompts, unlike, strict=True):
+        by_score = sorted(answers, key={answer: next(scores) for answer in answers}.__getitem__)
+        if len(by_score) < 2:
+            continue
+        worst, best = by_score[0], by_score[-1]
+        rows.append(row_of(prompt, best[0], worst[0]))
+        better, worse = (judge.utility(prompt, text, truncated=cut) for text, cut in (best, worst))
+        agreed.append(0.5 if better == worse else float(better > worse))
+    return rows, {"reward_agrees": round(statistics.mean(agreed), 4)}
 
 
 def per_round(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -301,9 +319,9 @@ def per_round(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         for name in ("acceptable", "polite", "rude", "rambling", "refused_harmless", "truncated", "words", "utility"):
             found[name] = round(statistics.mean(row["shares"][name] for row in of_round), 4)
         found["n_judgements"] = round(statistics.mean(row["n_judgements"] for row in of_round))
-        found["n_pairs"] = round(statistics.mean(row["n_pairs"] for row in of_round))
-        if "reward_accuracy" in of_round[0]:
-            found["reward_accuracy"] = round(statistics.mean(row["reward_accuracy"] for row in of_round), 4)
+        found["n_rows"] = round(statistics.mean(row["n_rows"] for row in of_round))
+        if "reward_agrees" in of_round[0]:
+            found["reward_agrees"] = round(statistics.mean(row["reward_agrees"] for row in of_round), 4)
         stages = of_round[0]["seconds"]
         found["seconds"] = {s: round(statistics.median(row["seconds"][s] for row in of_round), 1) for s in stages}
         found["seconds"]["round"] = round(statistics.median(sum(row["seconds"].values()) for row in of_round), 1)
@@ -338,8 +356,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--pairs", type=int, default=300, help="judgements a round")
     parser.add_argument("--candidates", type=int, default=4, help="answers a prompt")
-    parser.add_argument("--ask", choices=["pairs", "rankings"], default="rankings", help="what a judgement is")
-    parser.add_argument("--reward", action="store_true", help="train a reward model in each round, too")
+    parser.add_argument("--ask", choices=["pairs", "rankings"], default="pairs", help="what a judgement is")
+    parser.add_argument(
+        "--teacher",
+        choices=["people", "reward"],
+        default="reward",
+        help="DPO learns from the judgements themselves, or from pairs that a reward model of all judgements so far labels",
+    )
+    parser.add_argument("--labelled", type=int, default=8, help="answers a prompt that the reward model labels")
     parser.add_argument("--held-out", type=int, default=250, help="held-out prompts")
     parser.add_argument("--answers", type=int, default=2, help="answers a held-out prompt")
     parser.add_argument(
@@ -355,7 +379,8 @@ def main() -> None:
     if arguments.quick:
         arguments.seeds, arguments.rounds, arguments.pairs, arguments.held_out = 1, 1, 60, 60
         arguments.name = "loop-quick"
-    overrides = {name: json.loads(value) for name, value in (entry.split("=", 1) for entry in arguments.set)}
+    by_hand = {name: json.loads(value) for name, value in (entry.split("=", 1) for entry in arguments.set)}
+    overrides = (LABELLED if arguments.teacher == "reward" else {}) | by_hand
 
     held_out = held_out_prompts(arguments.held_out)
     with tempfile.TemporaryDirectory(prefix="loop-") as folder:

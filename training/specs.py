@@ -77,6 +77,9 @@ class DpoSettings(Optimisation):
     beta: float = Field(0.1, gt=0, le=100)
     loss_type: Literal["sigmoid", "hinge", "ipo", "robust", "sigmoid_norm"] = "sigmoid"
     label_smoothing: float = Field(0.0, ge=0, lt=0.5)
+    sft_weight: float = Field(
+        0.0, ge=0, le=10, description="weight of the loss of plain fine-tuning on the chosen answers (Pang et al. 2024)"
+    )
 
 
 class RewardSettings(Optimisation):

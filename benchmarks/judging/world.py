@@ -205,7 +205,9 @@ def add_work(campaign_key: str, number: int, n_done: int) -> dict[str, Any]:
     template = mine.filter(status="submitted").exclude(current=None).first()
     if template is None:
         raise SystemExit("The person has to have judged one task: its rows are what is copied.")
-    n_more = n_done - mine.count()
+    n_more = n_done - mine.filter(status="submitted").count()
+    if n_more <= 0:
+        return {"n_done": mine.count()}
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("CREATE TEMPORARY TABLE chosen (n integer PRIMARY KEY, task_id bigint)")
         sql, parameters = rows.values_list("id")[:n_more].query.sql_with_params()

@@ -43,6 +43,16 @@ def test_the_first_dpo_loss_is_ln_2_and_every_pair_is_a_tie(policy: Path) -> Non
     assert metrics(policy, "margin")[1] == pytest.approx(0, abs=1e-6)
 
 
+def test_fine_tuning_on_the_chosen_answers_adds_its_loss_by_its_weight(bench: Bench) -> None:
+    found = {}
+    for weight in (0.5, 1.0):
+        spec = bench.spec(f"sft-{weight}", max_steps=1, sft_weight=weight)
+        assert bench.go(spec) == 0, bench.output(f"sft-{weight}")
+        found[weight] = losses(bench.root / f"sft-{weight}")[1] - math.log(2)
+    assert found[0.5] > 0.1
+    assert found[1.0] == pytest.approx(2 * found[0.5], rel=1e-4)
+
+
 def test_every_trainable_parameter_moved(bench: Bench, policy: Path) -> None:
     from safetensors.torch import load_file
 

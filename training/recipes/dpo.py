@@ -46,7 +46,9 @@ def train(run: Run) -> None:
         args=DPOConfig(
             **loading.trainer_settings(run, settings),
             beta=settings.beta,
-            loss_type=[settings.loss_type],
+            # Beside DPO's own loss, which also falls where both answers become less likely.
+            loss_type=[settings.loss_type, *(["sft"] if settings.sft_weight else [])],
+            loss_weights=[1.0, settings.sft_weight] if settings.sft_weight else None,
             label_smoothing=settings.label_smoothing,
             precompute_ref_log_probs=True,  # the reference is fixed: one pass before training, not one in each step
         ),
