@@ -6,20 +6,13 @@ same people's pairs, so its win rate is shown under its own name and never has a
 
 from __future__ import annotations
 
-import json
 import logging
-import shutil
-import subprocess
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 
@@ -31,10 +24,8 @@ from annotation.winrate import ENOUGH_PROMPTS, Tally, rate, tally, verdict
 from core import jobs
 from core.beating import CancelAsked, Keeper, LeaseLost
 from core.errors import Conflict, DomainError, require
-from core.ids import KEY_ALPHABET, KEY_LENGTH, canonical_json, new_key, seed_from, sha256_hex
+from core.ids import new_key, seed_from, sha256_hex
 from core.jobs import JobStatus
-from core.storage import home
-from generation.artifacts import model_directory
 from generation.deploy import run_deployment_job, serving, stage_for_evaluation
 from generation.engines.base import Sampling
 from generation.models import Candidate, Deployment, GenerationJob, JobArm, ModelVersion, Prompt, PromptSet
@@ -44,10 +35,9 @@ from starter import judge as simulated
 from training.formats.ballots import Counts
 from training.formats.files import read_rows
 from training.models import Evaluation, Snapshot
+from training.reward_scores import score
 from training.rows import Recipe, build, recipe_of, recorded_members
 from training.snapshots import directory_of
-from training.specs import Spec
-from training.supervise import environment_for
 
 logger = logging.getLogger(__name__)
 
@@ -248,7 +238,7 @@ def _reward_accuracy(evaluation: Evaluation, keeper: Keeper) -> dict[str, Any]:
     require(rows, "The dataset has no held-out pair any more.")
     keeper.beat(message="Scoring the held-out pairs", total_steps=len(rows), unit="pairs")
     asked = [(row["prompt"], row[side][0]["content"]) for row in rows for side in ("chosen", "rejected")]
-    scores = score(model, asked, keeper)
+    scores = score(model, asked, name=evaluation.key, beat=keeper.beat)
     right = [_half(scores[2 * i] - scores[2 * i + 1]) for i in range(len(rows))]
     by_prompt: dict[str, list[float]] = defaultdict(list)
     for row, mark in zip(rows, right, strict=True):
@@ -299,7 +289,8 @@ def _win_rate(evaluation: Evaluation, keeper: Keeper) -> dict[str, Any]:
         scores, extra = _by_utility(evaluation, candidates)
     else:
         assert evaluation.reward_model is not None
-        scores = score(evaluation.reward_model, [(c.prompt.messages, c.text) for c in candidates], keeper)
+        asked = [(c.prompt.messages, c.text) for c in candidates]
+        scores = score(evaluation.reward_model, asked, name=evaluation.key, beat=keeper.beat)
         extra = {"shared_judgements": n_shared_judgements(evaluation)}
     new, old = _sides(evaluation, candidates, scores)
     prompts = [key for key in new if key in old]
@@ -579,67 +570,3 @@ def _examples(prompts: Sequence[str], new: Side, old: Side) -> dict[str, Any]:
             {"new": new[key][0][0].key, "old": old[key][0][0].key, "gap": round(gap, 4)} for gap, key in chosen if gap
         ]
     }
-
-
-# --- the reward model, in a process of its own ------------------------------------------------------------------------
-
-
-def score(model: ModelVersion, asked: Sequence[tuple[Sequence[Mapping[str, str]], str]], keeper: Keeper) -> list[float]:
-    """Raw scores of (messages, answer) by a reward model, in order; only differences mean something."""
-    folder = home() / "scoring"
-    for stale in folder.glob(f"{_safe(keeper)}-*"):
-        shutil.rmtree(stale, ignore_errors=True)
-    directory = folder / f"{_safe(keeper)}-{new_key()}"
-    directory.mkdir(parents=True, mode=0o700)
-    try:
-        with (directory / "input.jsonl").open("wb") as file:
-            for messages, answer in asked:
-                file.write(canonical_json({"messages": list(messages), "answer": answer}) + b"\n")
-        spec = {
-            "reward_model": model_directory(model),
-            "base_model": model_directory(model.root) if model.kind == ModelVersion.Kind.ADAPTER else "",
-            "input": str(directory / "input.jsonl"),
-            "output": str(directory / "output.jsonl"),
-            "threads": settings.WHETSTONE.training_threads,
-        }
-        (directory / "spec.json").write_text(json.dumps(spec))
-        _run_child(directory, keeper)
-        scores = [float(row["score"]) for row in read_rows(directory / "output.jsonl")]
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-    require(len(scores) == len(asked), "The reward model did not score every answer.", how="Try again.")
-    return scores
-
-
-def _safe(keeper: Keeper) -> str:
-    key: str = getattr(keeper.job, "key")  # noqa: B009  (an evaluation's)
-    require(len(key) == KEY_LENGTH and set(key) <= set(KEY_ALPHABET), "That is not a key.")
-    return key
-
-
-def _run_child(directory: Path, keeper: Keeper) -> None:
-    threads = settings.WHETSTONE.training_threads
-    environment = environment_for(cast(Spec, SimpleNamespace(threads=threads)))
-    command = [sys.executable, "-m", "training.recipes.score", str(directory / "spec.json"), "--supervised"]
-    with (directory / "log").open("wb") as log:
-        child = subprocess.Popen(
-            command,
-            env=environment,
-            cwd=settings.BASE_DIR,
-            stdin=subprocess.PIPE,  # never written to: its closing tells the scorer that we are gone
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            while child.poll() is None:
-                keeper.beat()
-                time.sleep(0.5)
-        finally:
-            if child.poll() is None:
-                child.kill()
-                child.wait()
-    if child.returncode:
-        lines = (directory / "log").read_text(errors="replace").strip().splitlines()
-        raise DomainError(
-            f"The reward model could not score the answers: {(lines or ['it ended without a word'])[-1][:300]}"
-        )
