@@ -47,7 +47,7 @@ def new_ids(model: type[models.Model], n: int) -> list[int]:
     return list(range(last + 1, last + 1 + n))
 
 
-def among(rows: "models.QuerySet[M]", column: str, values: Iterable[str]) -> "models.QuerySet[M]":
+def among(rows: "models.QuerySet[M]", column: str, values: Iterable[str] | Iterable[int]) -> "models.QuerySet[M]":
     """The rows whose ``column`` is one of many values, given as one parameter: Django prepares each of thousands by itself."""
     name = f"{connection.ops.quote_name(rows.model._meta.db_table)}.{connection.ops.quote_name(column)}"
     if connection.vendor == "postgresql":

@@ -15,6 +15,7 @@ from accounts.audit import record
 from accounts.models import Project, User
 from annotation.models import Campaign
 from core import jobs
+from core.bulk import Rows
 from core.errors import Conflict, DomainError, require
 from core.ids import new_key
 from core.storage import home, store_directory
@@ -31,7 +32,7 @@ from training.selecting import Reading, in_rounds, read_members, read_selection,
 from training.snapshots import ARTIFACT_KIND
 
 LEASE_SECONDS = 300
-MEMBERS_AT_ONCE = 2000
+MEMBERS_AT_ONCE = 10_000
 logger = logging.getLogger(__name__)
 
 
@@ -132,10 +133,9 @@ def seal(snapshot: Snapshot) -> None:
         if locked.sealed_at is None:
             facts = facts_now(campaigns, selection, policy)
             members = read_members(snapshot.project, campaigns, selection, reading)
+            rows = Rows(SnapshotJudgement, "judgement_id", "split", snapshot_id=locked.pk)
             for chunk in chunks(members, MEMBERS_AT_ONCE):
-                SnapshotJudgement.objects.bulk_create(
-                    SnapshotJudgement(snapshot=locked, judgement_id=m.judgement_id, split=m.split) for m in chunk
-                )
+                rows.insert((member.judgement_id, member.split) for member in chunk)
             counts = {
                 "left_out": dict(sorted(reading.left_out.items())),
                 "people": len(reading.annotators),

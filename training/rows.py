@@ -10,6 +10,7 @@ from typing import Any
 
 from annotation.models import Campaign, Flag, Judgement, RankedCandidate, Score, TaskCandidate
 from annotation.protocol import Protocol
+from core.bulk import among
 from core.errors import DomainError
 from generation.models import Prompt
 from training.formats.ballots import Counts, Split, Vote
@@ -123,10 +124,10 @@ class _Chunk:
         ids = list(members)
         columns = ("pk", "key", "verdict", "strength", "source", "write_in", f"{task}_id", f"{task}__prompt_id")
         self.judgements = {
-            row[0]: row for row in Judgement.objects.filter(pk__in=ids).values_list(*columns, f"{campaign}__key")
+            row[0]: row for row in among(Judgement.objects.all(), "id", ids).values_list(*columns, f"{campaign}__key")
         }
         self.answers = self._answers(ids)
-        prompts = Prompt.objects.filter(pk__in={row[7] for row in self.judgements.values()})
+        prompts = among(Prompt.objects.all(), "id", {row[7] for row in self.judgements.values()})
         self.messages = dict(prompts.values_list("pk", "messages"))
         self.scores: dict[int, dict[str, dict[str | None, int]]] = {}
         self.slots: dict[int, list[str]] = {}
@@ -136,7 +137,7 @@ class _Chunk:
     def _answers(self, ids: list[int]) -> dict[int, list[tuple[str, str, int]]]:
         """(key, text, rank) of the answers that are left, by judgement; sorted by rank, then key."""
         selection, flagged = self.recipe.selection, self.recipe.facts.flagged
-        ranks = RankedCandidate.objects.filter(judgement__in=ids)
+        ranks = among(RankedCandidate.objects.all(), "judgement_id", ids)
         if selection.models:
             ranks = ranks.filter(candidate__arm__model_version__key__in=selection.models)
         if selection.not_models:
@@ -153,11 +154,11 @@ class _Chunk:
 
     def _read_scores(self, ids: list[int]) -> None:
         wanted = list(self.recipe.policy.criteria_used)
-        scores = Score.objects.filter(judgement__in=ids, criterion__in=wanted)
+        scores = among(Score.objects.filter(criterion__in=wanted), "judgement_id", ids)
         for pk, criterion, key, value in scores.values_list("judgement_id", "criterion", "candidate__key", "value"):
             self.scores.setdefault(pk, {}).setdefault(criterion, {})[key] = value
         tasks = {row[6] for row in self.judgements.values()}
-        slots = TaskCandidate.objects.filter(task__in=tasks).order_by("task_id", "slot")
+        slots = among(TaskCandidate.objects.all(), "task_id", tasks).order_by("task_id", "slot")
         for task, key in slots.values_list("task_id", "candidate__key"):
             self.slots.setdefault(task, []).append(key)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
+import pyarrow.json as pj
 import pyarrow.parquet as pq
 
 from core.ids import canonical_json, sha256_hex
@@ -22,7 +23,7 @@ from training.formats.preference import COLUMNS, UNPAIRED_COLUMNS, Built, Row, l
 
 T = TypeVar("T")
 FORMAT = "whetstone-preference-1"
-ROWS_A_GROUP = 2000
+BLOCK_BYTES = 4 << 20
 LINEAGE, RECORDS, DESCRIPTION = "lineage.jsonl", "records.jsonl", "dataset.json"
 UNPAIRED = "unpaired"
 
@@ -91,8 +92,24 @@ def write_parquet(directory: Path) -> None:
         if schema is None:
             continue
         with pq.ParquetWriter(path.with_suffix(".parquet"), schema, compression="zstd") as writer:
-            for group in chunks(read_rows(path), ROWS_A_GROUP):
-                writer.write_table(pa.Table.from_pylist(group, schema=schema))
+            for batch in _batches(path, schema):
+                writer.write_batch(batch)
+
+
+def _batches(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """The lines of a file, read by Arrow. A block holds whole lines, so it is at least as long as the longest of them."""
+    longest = _longest_line(path)
+    if not longest:
+        return
+    reading = pj.ReadOptions(block_size=max(BLOCK_BYTES, 2 * longest))
+    parsing = pj.ParseOptions(explicit_schema=schema, newlines_in_values=False, unexpected_field_behavior="error")
+    with pj.open_json(path, read_options=reading, parse_options=parsing) as batches:
+        yield from batches
+
+
+def _longest_line(path: Path) -> int:
+    with path.open("rb") as file:
+        return max(map(len, file), default=0)
 
 
 def write_description(directory: Path, *, recipe: Mapping[str, Any], counts: Mapping[str, Any], sha256: str) -> None:

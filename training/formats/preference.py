@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from core.ids import canonical_json, normalised, sha256_hex
+from core.ids import normalised, sha256_hex
 from training.formats.ballots import Ballot, Counts, Messages, Split, Vote, ballots_of, count_agreement
+from training.formats.canonical import canonical
 from training.formats.policy import PairPolicy
 
 _WORDS = re.compile(r"[^\W_]+")
@@ -207,7 +208,7 @@ def _unpaired(votes: Sequence[Vote], split: Split, prompt: Messages, counts: Cou
 
 def _unpaired_row(prompt: Messages, prompt_id: str, text: str, label: bool, lineage: Lineage) -> Row:
     return {
-        "id": sha256_hex(canonical_json([prompt_id, text]))[:32],
+        "id": sha256_hex(canonical([prompt_id, text]))[:32],
         "prompt_id": prompt_id[:32],
         "prompt": prompt,
         "completion": [{"role": "assistant", "content": text}],
@@ -218,7 +219,7 @@ def _unpaired_row(prompt: Messages, prompt_id: str, text: str, label: bool, line
 
 
 def row_id(prompt_id: str, chosen: str, rejected: str) -> str:
-    return sha256_hex(canonical_json([prompt_id, chosen, rejected]))[:32]
+    return sha256_hex(canonical([prompt_id, chosen, rejected]))[:32]
 
 
 def _row(prompt: Messages, prompt_id: str, better: str, worse: str, figures: Figures) -> Row:
@@ -247,7 +248,7 @@ def _tell_twins_apart(built: Sequence[Built]) -> None:
 
 def line_of(row: Row) -> bytes:
     """The row's canonical line, with its line end."""
-    return canonical_json(row) + b"\n"
+    return canonical(row) + b"\n"
 
 
 def word_signature(messages: Messages) -> str:

@@ -1,0 +1,35 @@
+"""Canonical JSON, quickly: the bytes of ``core.ids.canonical_json``, written by orjson where the two are known to agree."""
+
+from typing import Any
+
+import orjson
+
+from core.ids import canonical_json
+
+_LEAST, _MOST = 1e-4, 1e16  # from here on Python writes an exponent, and orjson does not, or another one
+
+
+def canonical(value: Any) -> bytes:
+    """The same bytes and the same errors as ``canonical_json``. Values are plain: dicts with text keys, lists, text, numbers."""
+    if _agrees(value):
+        try:
+            return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+        except orjson.JSONEncodeError:  # half of a character, a number beyond 64 bits
+            pass
+    return canonical_json(value)
+
+
+def _agrees(value: Any) -> bool:
+    kind = type(value)
+    if kind is str:
+        return True
+    if kind is float:
+        return value == 0 or _LEAST <= abs(value) < _MOST
+    if kind is dict:
+        value = value.values()
+    elif kind is not list and kind is not tuple:
+        return True
+    for each in value:  # noqa: SIM110 (a generator costs more than the values)
+        if type(each) is not str and not _agrees(each):
+            return False
+    return True
