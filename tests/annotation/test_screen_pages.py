@@ -275,6 +275,17 @@ def test_ones_own_judgements_are_found_by_words_and_nobody_elses():
 # ---- beside judging ------------------------------------------------------------------------------------------------------
 
 
+def test_new_guidelines_come_before_a_task_in_hand():
+    stand = Stand(guidelines="Be fair.")
+    guidelines.confirm(stand.annotator, stand.campaign, 1)
+    url = stand.take()
+    guidelines.publish(stand.campaign, "Be kind.", "Kindness counts, too.", stand.ravi)
+    assert stand.client.get(url).headers["Location"] == stand.start
+    body = stand.client.get(stand.start).content.decode()
+    assert "Kindness counts, too." in body and 'name="confirms" value="2"' in body and url not in body
+    assert stand.client.post(stand.start, {"confirms": "2"}).headers["Location"] == url  # and on with the same one
+
+
 def test_new_guidelines_are_confirmed_before_the_next_task_and_named_by_the_judgement():
     stand = Stand(guidelines="Be fair.")
     assert stand.client.post(stand.start).headers["Location"] == stand.start  # nothing before they are confirmed
