@@ -113,7 +113,14 @@ def _rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
         if len(cells) > len(columns) and any(cells[len(columns) :]):
             yield here, {"name": cells[0], "": "more cells than columns"}
         else:
-            yield here, dict(zip(columns, cells, strict=False))
+            yield here, _named(columns, cells)
+
+
+def _named(columns: tuple[str, ...], cells: list[str]) -> dict[str, str]:
+    """Column -> cell. A name and an e-mail stand together: both say for whom the link is."""
+    found = dict(reversed([*zip(columns, cells, strict=False)]))
+    names = [cell for column, cell in zip(columns, cells, strict=False) if column == "name" and cell]
+    return found | ({"name": f"{names[0]} ({', '.join(names[1:])})"} if len(names) > 1 else {"name": "".join(names)})
 
 
 def _check_columns(columns: tuple[str, ...]) -> None:
@@ -124,7 +131,8 @@ def _check_columns(columns: tuple[str, ...]) -> None:
         how=f"Columns are: {', '.join(COLUMNS)}.",
     )
     require("name" in columns, "The list has no column “name”.", how="It says for whom each link is.")
-    require(len(set(columns)) == len(columns), "Two columns have the same name.")
+    others = [name for name in columns if name != "name"]  # of a name and an e-mail both are kept
+    require(len(set(others)) == len(others), "Two columns have the same name.")
 
 
 def _person(line: int, cells: dict[str, str], defaults: Invitee, by: Membership) -> Invitee:

@@ -116,6 +116,13 @@ def test_separators_and_the_order_of_columns_are_free(ravi: Membership, text: st
     assert (ana.name, ana.roles) == ("Ana", (Role.ANNOTATOR, Role.REVIEWER))
 
 
+def test_a_name_and_an_e_mail_stand_together(ravi: Membership) -> None:
+    found = read("name,email,groups\nAna,ana@example.org,law\nBen,,\n,cem@example.org,", ravi)
+    assert [person.name for person in found.people] == ["Ana (ana@example.org)", "Ben", "cem@example.org"]
+    with pytest.raises(DomainError, match="same name"):
+        read("name,role,roles\nAna,annotator,", ravi)
+
+
 def test_a_quoted_cell_may_span_lines_and_numbers_stay_right(ravi: Membership) -> None:
     found = read('name,groups\n"Ana","a\nb"\nBen,x\nBen,y', ravi)
     assert [person.terms.groups for person in found.people] == [("a", "b"), ("x",)]

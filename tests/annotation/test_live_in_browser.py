@@ -8,8 +8,9 @@ import pytest
 
 from accounts import preferences
 from accounts.models import Role
+from annotation import questions
 from annotation.live_turns import answer_turn
-from annotation.models import Judgement, Turn
+from annotation.models import Judgement, Question, Turn
 from generation.sampling_run import run_generation
 from tests.annotation.builders import make_user
 from tests.annotation.live_world import WORDS, make_live
@@ -104,6 +105,33 @@ def test_a_conversation_is_held_by_keyboard_alone(desk: Desk) -> None:
     page.wait_for_selector("#live-text:focus")
     assert [turn.number for turn in Turn.objects.order_by("number")] == [1, 2, 3]
     assert Judgement.objects.count() == 3
+
+
+def test_the_leads_answer_comes_to_a_conversation_by_itself(desk: Desk) -> None:
+    page = desk.page
+    desk.begin()
+    desk.write(WORDS)
+    page.wait_for_selector("article.answer")
+    page.wait_for_selector(READY)
+    page.keyboard.press("q")
+    page.wait_for_selector("#ask-text:focus")
+    page.keyboard.type("May it rhyme?")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector("text=You have asked about this turn")
+    assert_accessible(page, "a turn that waits for the lead")
+    page.set_viewport_size({"width": 360, "height": 740})
+    assert page.evaluate(OVERFLOW) <= 0
+    rosa = make_user("Rosa", desk.campaign.project, Role.REVIEWER)
+    questions.answer(question=Question.objects.get(), text="It **may**.", by=rosa)
+    page.wait_for_selector("text=The lead has answered")  # the page asks every five seconds
+    assert "It may." in page.inner_text("#stage")
+    page.wait_for_selector(READY)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("article.answer")
+    assert "It may." in page.inner_text("#stage")
+    desk.judge("1")
+    page.wait_for_selector("#live-text:focus")
+    assert Judgement.objects.get().assignment.task == Turn.objects.get().task
 
 
 def test_what_is_typed_survives_a_reload_and_a_lost_network(desk: Desk) -> None:

@@ -10,6 +10,7 @@ from accounts.models import Membership, Role
 from annotation.models import Campaign, Judgement, Place, PracticeAnswer
 from annotation.onboarding import Onboarding
 from tests.annotation.builders import make_campaign, make_project, make_user
+from tests.annotation.screens import PASSWORD, assert_accessible
 from tests.annotation.test_practice import write_items
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class NewPerson:
     def __init__(self, page: "Page", live_server: Any) -> None:
         self.page, self.root = page, live_server.url
         project = make_project()
-        make_user("Ravi", project, Role.ADMIN)
+        make_user("Ravi", project, Role.ADMIN, Role.RESEARCHER)
         self.campaign = make_campaign(project, n_tasks=4, guidelines="# Be fair\n\nRead both.")
         asked = Onboarding(keys=True, n_practice=1, n_qualification=2, pass_mark=1.0, tries=2, probation=2)
         Campaign.objects.filter(pk=self.campaign.pk).update(onboarding=asked.stored())
@@ -123,3 +124,21 @@ def test_the_pages_fit_a_phone(page: "Page", live_server: Any) -> None:
     page.click("text=I have read the guidelines")
     page.wait_for_selector("#judge")
     assert page.evaluate(OVERFLOW) <= 0
+
+
+def test_the_leads_pages_fit_a_phone_and_are_accessible(page: "Page", live_server: Any) -> None:
+    new = NewPerson(page, live_server)
+    item = new.campaign.practice_items.latest("pk")
+    root = f"{new.root}/p/{new.admin.project.slug}/"
+    page.goto(f"{new.root}/sign-in/")
+    page.fill("[name=username]", new.admin.user.username)
+    page.fill("[name=password]", PASSWORD)
+    page.click("main button")
+    page.wait_for_url(lambda url: "sign-in" not in url)
+    page.set_viewport_size({"width": 360, "height": 740})
+    below = f"campaigns/{new.campaign.key}/"
+    paths = ("people/", "practice/", "practice/new/", f"practice/{item.key}/")
+    for path in (*(below + each for each in paths), "members/", "invitations/many/"):
+        page.goto(root + path)
+        assert page.evaluate(OVERFLOW) <= 0, path
+        assert_accessible(page, path)
