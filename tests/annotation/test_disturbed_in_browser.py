@@ -57,7 +57,7 @@ def test_a_notice_stands_in_the_last_two_minutes_and_one_click_keeps_the_task(pa
     with page.expect_response("**/renew/"):
         page.click("text=Keep it")
     page.wait_for_selector(NOTICE, state="detached")
-    assert Assignment.objects.get(opened_at__isnull=False).leased_until > timezone.now() + timedelta(minutes=29)
+    assert Assignment.objects.filter(leased_until__gt=timezone.now() + timedelta(minutes=29)).exists()
 
 
 def test_a_late_judgement_counts_while_its_seat_is_free(page: "Page", live_server: Any) -> None:
