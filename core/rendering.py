@@ -221,6 +221,9 @@ def _render_math(self: RendererHTML, tokens: Sequence[Token], index: int, option
 _UNCOLOURED = re.compile(r'<span class="(?:p|n|o|w|x|nx|no|nv|g|go|l|ld|dl|-Token)">([^<]*)</span>')
 
 
+_FORMATTER = HtmlFormatter(nowrap=True)  # makes a style sheet that is never used, each time it is made
+
+
 def _highlighted(code: str, language: str) -> str:
     """A fenced block as Pygments' spans; empty where ``language`` is none that Pygments knows."""
     if not language or len(code) > MAX_CODE_CHARS or _OPEN in code:  # a lexer would tear the marks apart
@@ -229,7 +232,7 @@ def _highlighted(code: str, language: str) -> str:
         lexer = get_lexer_by_name(language[:40].lower(), stripnl=False)
     except ClassNotFound:
         return ""
-    return _UNCOLOURED.sub(r"\1", highlight(code, lexer, HtmlFormatter(nowrap=True)))
+    return _UNCOLOURED.sub(r"\1", highlight(code, lexer, _FORMATTER))
 
 
 def _render_fence(self: RendererHTML, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType) -> str:
