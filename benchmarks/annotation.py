@@ -26,12 +26,13 @@ from benchmarks.judging.browser import weigh
 from benchmarks.judging.people import LabelStudioPerson, Measured, Person, WhetstonePerson, drive
 from benchmarks.judging.servers import LABEL_CONFIG, LabelStudio, Whetstone
 from benchmarks.judging.texts import ANSWERS, PROMPTS
+from loop.processes import web_workers
 from tests.services.servers import Postgres
 
 PARTS = ("reference", "size", "done", "page")
 PEOPLE = {"postgres": (1, 8, 32, 128), "sqlite": (1, 8, 32)}
 SIZES = {"postgres": (1_000, 100_000, 1_000_000), "sqlite": (1_000, 100_000)}
-REFERENCE_PEOPLE, REFERENCE_TASKS = (1, 8, 32), 10_000
+REFERENCE_PEOPLE, REFERENCE_TASKS = (1, 8, 32), 20_000
 DONE, DONE_TASKS = (1_000, 10_000, 25_000, 45_000), 50_000
 OPTIONS = {"cap_per_day": 100_000, "cap_per_person": 1_000_000, "guidelines": "Prefer the answer that helps more."}
 CHOICES = ("a", "b", "tie", "b", "a")
@@ -327,7 +328,7 @@ def main() -> None:
     parser.add_argument("--reference-people", type=int, nargs="+", default=list(REFERENCE_PEOPLE))
     parser.add_argument("--seconds", type=float, default=10, help="of each measurement; twice as long for Label Studio")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each side")
-    parser.add_argument("--workers", type=int, default=1, help="web processes on PostgreSQL")
+    parser.add_argument("--workers", type=int, default=web_workers("postgresql"), help="web processes on PostgreSQL")
     parser.add_argument("--visits", type=int, default=5, help="of the page, each by a fresh browser profile")
     parser.add_argument("--name", default="annotation", help="of the results file")
     given = parser.parse_args()

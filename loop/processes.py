@@ -10,12 +10,15 @@ from pathlib import Path
 
 import httpx
 from django.conf import settings
+from django.db import connection
 
 from core.errors import DomainError
 from generation.engines.process import LOG_TAIL_LINES, ServerProcess, free_port
 
 WEB_START_SECONDS = 60
 RESTART_PAUSE_SECONDS = 2.0
+WEB_THREADS = 8  # of all its processes together: each has a connection of its own to the database
+MOST_WEB_WORKERS = 4  # each holds the whole app in memory
 Say = Callable[[str], None]
 
 
@@ -37,15 +40,20 @@ def pick_port(wanted: int, host: str) -> int:
     return free_port(host)
 
 
+def web_workers(vendor: str) -> int:
+    """Processes of the web server: one a core on PostgreSQL, a few at most; SQLite has one writer at a time, and needs no second."""
+    return min(len(os.sched_getaffinity(0)), MOST_WEB_WORKERS) if vendor == "postgresql" else 1
+
+
 def web_command(host: str, port: int, *, workers: int = 1) -> list[str]:
-    """The web server. One worker with a few threads is the best for SQLite; PostgreSQL may have one worker a core."""
+    """The web server, with a few threads in each of its processes."""
     command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", host, "--port", str(port)]
     return [
         *command,
         "--workers",
         str(workers),
         "--blocking-threads",
-        "8",
+        str(max(4, WEB_THREADS // workers)),
         "--no-access-log",
         "config.wsgi:application",
     ]
@@ -74,7 +82,7 @@ class Processes:
         manage = str(Path(settings.BASE_DIR) / "manage.py")
         celery = [python, "-m", "celery", "-A", "config"]
         commands = {
-            "web": web_command(self.host, self.port),
+            "web": web_command(self.host, self.port, workers=web_workers(connection.vendor)),
             "worker": [
                 *celery,
                 "worker",

@@ -32,6 +32,7 @@ from annotation.pages import (
 from annotation.rows import said_of
 from annotation.screen import Entered, asked_of
 from annotation.way_in import is_through, way_in_response
+from core.addresses import address
 from core.errors import Conflict
 from core.htmx import render_page, wants_fragment
 from core.htmx import see_other as client_see_other
@@ -100,7 +101,7 @@ def may_go_on(place: Place | None, campaign: Campaign) -> bool:
 
 
 def to_task(request: HttpRequest, project: Project, me: Annotator, turn: Assignment, **more: Any) -> HttpResponse:
-    url = reverse("annotation:assignment", args=[project.slug, turn.key])
+    url = address("annotation:assignment", project.slug, turn.key)
     if not wants_fragment(request):
         return see_other(url)
     response = task_response(request, task_page(request, project, me, turn, **more))
@@ -144,7 +145,7 @@ def task_page(
         project=project,
         campaign=campaign,
         look=preferences.read(person(request)),
-        here=reverse("annotation:assignment", args=[project.slug, turn.key]),
+        here=address("annotation:assignment", project.slug, turn.key),
         key=turn.key,
         turns=turns_of(turn.task.prompt),
         extras=extras_of(campaign, turn.task.prompt),
@@ -255,15 +256,15 @@ def lost_page(
 def _ways(project: Project, turn: Assignment, *, undo_key: str) -> Ways:
     mine = [project.slug, turn.key]
     return Ways(
-        submit=reverse("annotation:assignment", args=mine),
-        start=reverse("annotation:start", args=[project.slug, turn.task.campaign.key]),
-        skip=reverse("annotation:skip", args=mine),
-        ask=reverse("annotation:ask", args=mine),
-        draft=reverse("annotation:draft", args=mine),
-        renew=reverse("annotation:renew", args=mine),
-        ahead="" if turn.task.campaign.is_live else reverse("annotation:ahead", args=mine),
-        leave=reverse("annotation:leave", args=mine),
-        undo=reverse("annotation:undo", args=[project.slug, undo_key]) if undo_key else "",
+        submit=address("annotation:assignment", *mine),
+        start=address("annotation:start", project.slug, turn.task.campaign.key),
+        skip=address("annotation:skip", *mine),
+        ask=address("annotation:ask", *mine),
+        draft=address("annotation:draft", *mine),
+        renew=address("annotation:renew", *mine),
+        ahead="" if turn.task.campaign.is_live else address("annotation:ahead", *mine),
+        leave=address("annotation:leave", *mine),
+        undo=address("annotation:undo", project.slug, undo_key) if undo_key else "",
     )
 
 

@@ -8,7 +8,7 @@ from config.celery import app
 from config.env import load_env
 from config.settings import database
 from core.jobs import job_models
-from loop.processes import Processes
+from loop.processes import Processes, web_workers
 
 
 def test_celery_takes_json_alone_and_keeps_no_results():
@@ -37,6 +37,13 @@ def test_jobs_that_hold_every_thread_do_not_hold_up_the_tick():
     assert [name for name, queue in queue_of.items() if queue == ticks] == ["beat"]
     jobs = {model.job_queue for model in job_models()}
     assert jobs <= set(queue_of.values()) and ticks not in jobs
+
+
+def test_the_web_server_has_one_process_for_sqlite_and_a_few_for_postgres():
+    assert web_workers("sqlite") == 1
+    assert 1 <= web_workers("postgresql") <= 4
+    command = Processes(port=0, say=print).commands()["web"]
+    assert command[command.index("--workers") + 1] == str(web_workers(connection.vendor))
 
 
 def test_the_task_that_beat_sends_is_there():
