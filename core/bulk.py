@@ -6,7 +6,7 @@ database takes them: JSON as text, ids of foreign keys, aware times.
 
 import gc
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
@@ -127,7 +127,7 @@ class Rows:
     def _copy(self, rows: Iterable[Sequence[Any]]) -> None:
         tail = self.tail
         with connection.cursor() as cursor, cursor.copy(self.sql) as copy:
-            lines = iter("\t".join(map(_copied, row)) + tail for row in rows)
+            lines = iter("\t".join([_COPIED[type(value)](value) for value in row]) + tail for row in rows)
             while part := "".join(islice(lines, LINES_AT_ONCE)):
                 copy.write(part)
 
@@ -137,19 +137,21 @@ def taken(at: datetime) -> Any:
     return connection.ops.adapt_datetimefield_value(at)
 
 
+def _text(value: str) -> str:
+    if "\\" in value or "\n" in value or "\t" in value or "\r" in value:
+        return value.translate(_ESCAPES)
+    return value
+
+
+# How each type stands in COPY's text form. By type and not by asking: a pair of an import has ninety values.
+_COPIED: dict[type, Callable[[Any], str]] = {
+    int: str, float: repr, str: _text, datetime: str, bool: lambda value: "t" if value else "f", type(None): lambda _: "\\N",
+    Jsonb: lambda value: _text(json.dumps(value.obj)),
+}  # fmt: skip
+
+
 def _copied(value: Any) -> str:
-    """A value in COPY's text form."""
-    if value is None:
-        return "\\N"
-    if isinstance(value, str):
-        if "\\" in value or "\n" in value or "\t" in value or "\r" in value:
-            return value.translate(_ESCAPES)
-        return value
-    if value is True or value is False:
-        return "t" if value else "f"
-    if isinstance(value, Jsonb):
-        return _copied(json.dumps(value.obj))
-    return str(value)
+    return _COPIED.get(type(value), lambda other: _text(str(other)))(value)
 
 
 def _default(field: Any) -> Any:
