@@ -156,10 +156,10 @@ def test_what_a_source_does_not_say_stays_unknown(path: Path) -> None:
 def test_what_a_source_says_is_kept(path: Path) -> None:
     battle = one(path, BATTLE, "arena")
     [vote] = battle.votes
-    assert (vote.annotator, vote.order, battle.id) == ("arena_user_9", (0, 1), "q1")
+    assert (vote.annotator, vote.order, vote.id) == ("arena_user_9", (0, 1), "q1")
     assert vote.at is not None and vote.at.isoformat() == "2023-04-24T15:53:11.132200+00:00"
     assert [answer.model for answer in battle.answers] == ["One", "Two"]
-    assert battle.prompt.metadata == {"anony": True, "language": "English"}
+    assert battle.prompt.metadata == {"language": "English"}
     task = {
         "id": 3, "data": {"prompt": "p", "answer1": "x", "answer2": "y", "answer1_model": "One"},
         "annotations": [{"id": 5, "completed_by": {"id": 2, "email": "a@b.c"}, "created_at": "2026-01-02T03:04:05Z",

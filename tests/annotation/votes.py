@@ -39,8 +39,9 @@ def jsonl(*rows: Any) -> io.BytesIO:
 def import_votes(project: Project, *rows: Any, name: str = "votes", **options: Any) -> VoteImport:
     """The import of these rows (or of a file), run to its end."""
     upload: Any = rows[0] if len(rows) == 1 and isinstance(rows[0], Path) else jsonl(*rows)
+    filename = upload.name if isinstance(upload, Path) else "v.jsonl"
     job = start_import(
-        project=project, upload=upload, filename="v.jsonl", name=name, by=options.pop("by", None), **options
+        project=project, upload=upload, filename=filename, name=name, by=options.pop("by", None), **options
     )
     run_import(job.pk)
     job.refresh_from_db()

@@ -31,7 +31,7 @@ WINNERS: dict[str, tuple[str, tuple[int, int]]] = {
 }  # fmt: skip
 USED = {
     *SIDES, "model_a", "model_b", "winner", "judge", "tstamp", "timestamp", "turn", "question_id", "prompt", "response_a",
-    "response_b", "winner_model_a", "winner_model_b", "winner_tie", "annotator",
+    "response_b", "winner_model_a", "winner_model_b", "winner_tie", "annotator", "id", "anony",
 }  # fmt: skip
 
 
@@ -55,12 +55,14 @@ def read(row: Row, line: int, now: datetime) -> Judged:
         prompt, one, other = _flat(row)
     verdict, ranks = _winner(row)
     vote = Vote(
-        verdict, ranks, annotator_in(row, "judge", "annotator"), order=(0, 1),
+        verdict, ranks, annotator_in(row, "judge", "annotator"), order=(0, 1), id=id_in(row, "question_id", "id"),
         at=time_in(row, "tstamp", now) or time_in(row, "timestamp", now),
+        more={"unblinded": True} if row.get("anony") is False else None,
     )  # fmt: skip
     answers = [answer(one, row.get("model_a")), answer(other, row.get("model_b"))]
-    told = prompt_of(row, prompt, line, used=USED)
-    return judged(line, told, answers, [vote], id=id_in(row, "question_id", "id"))
+    used = USED | {"language"} if row.get("language") == "unknown" else USED
+    told = prompt_of(row, prompt, line, used=used)
+    return judged(line, told, answers, [vote])
 
 
 def _winner(row: Row) -> tuple[str, tuple[int, int]]:

@@ -15,6 +15,7 @@ from core.reading import BadRow, TableRow, Unusable, excerpt_of
 LEVELS = 3
 RATED = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
 THIRD = {"context", "response1", "response2", "overall_preference", "individual_preference"}
+UNSAID = (("domain", "general"), ("language", "english"))  # what stands there where nothing else is known
 SECOND = {
     "prompt", "response_1", "response_2", "preference_strength", "preference_statement", "preference_elaboration",
     "three_most_similar_preferences", "all_preferences_unprocessed",
@@ -37,7 +38,8 @@ def third(row: Row, line: int, now: datetime) -> Judged:
         answer(text_in(row, name), row.get(model)) for name, model in (("response1", "model1"), ("response2", "model2"))
     ]
     prompt = row["context"] if "context" in row else row.get("prompt")
-    return judged(line, prompt_of(row, prompt, line, used=THIRD | {"model1", "model2"}), answers, votes)
+    told = {name: value for name, value in row.items() if (name, value) not in UNSAID}
+    return judged(line, prompt_of(told, prompt, line, used=THIRD | {"model1", "model2"}), answers, votes)
 
 
 def is_second(rows: Sequence[Row]) -> bool:

@@ -7,7 +7,18 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from annotation.votes.judged import MAX_COMMENT_CHARS, Answer, Judged, Vote, ranks_of, text_of
+from annotation.votes.judged import (
+    MAX_COMMENT_CHARS,
+    VERDICTS,
+    Answer,
+    Judged,
+    Vote,
+    ranks_of,
+    reasons_of,
+    scores_of,
+    strength_of,
+    text_of,
+)
 from annotation.votes.parts import Row, annotator_in, answer, id_in, is_missing, judged, prompt_of, said, time_in
 from core.reading import Unusable
 
@@ -39,9 +50,9 @@ def read(row: Row, line: int, now: datetime) -> Judged:
     models = row.get("models")
     named = models if isinstance(models, list) and len(models) == len(given) else [None] * len(given)
     answers = [_answer(each, model) for each, model in zip(given, named, strict=True)]
-    used = {name, "models", "rankings", "annotator", "time", "comment", "id", *RANKS}
+    used = {name, "models", "rankings", "annotator", "time", "comment", "id", "task", "question", *RANKS}
     prompt = prompt_of(row, row.get("prompt"), line, used=used)
-    return judged(line, prompt, answers, _votes(row, given, now), id=id_in(row, "id"))
+    return judged(line, prompt, answers, _votes(row, given, now), id=id_in(row, "id", "task"))
 
 
 def _answer(value: Any, model: Any) -> Answer:
@@ -73,8 +84,18 @@ def _vote(row: Mapping[str, Any], ranks: Any, n: int, now: datetime) -> Vote:
     if isinstance(ranks, list):
         ranks = [int(rank) if isinstance(rank, float) and rank.is_integer() else rank for rank in ranks]
     found = ranks_of(ranks, n)
-    comment = row.get("comment") or row.get("reason") or ""
+    comment, strength = row.get("comment") or row.get("reason") or "", row.get("strength")
+    verdict = "ranked" if len(set(found)) > 1 else VERDICTS.get(str(row.get("verdict")), "tie")
     return Vote(
-        "ranked" if len(set(found)) > 1 else "tie", found, annotator_in(row, "annotator", "worker"),
+        verdict, found, annotator_in(row, "annotator", "worker"),
+        strength=None if is_missing(strength) else strength_of(strength, verdict, n),
+        scores=scores_of(_scores(row.get("scores")), n), reasons=reasons_of(row.get("reasons") or []),
         comment=text_of(comment, "comment", MAX_COMMENT_CHARS), at=time_in(row, "time", now),
     )  # fmt: skip
+
+
+def _scores(value: Any) -> dict[str, Any]:
+    """By criterion, as our own form has them: an object, or (in a table) a list with ratings or a comparison for each."""
+    if isinstance(value, list) and all(isinstance(each, dict) for each in value):
+        return {str(each.get("criterion")): each.get("ratings") or each.get("comparison") or 0 for each in value}
+    return value or {}

@@ -31,7 +31,9 @@ from core.reading import Unusable
 from generation.prompt_readers import Message
 
 PAIR = ("chosen", "rejected")
-SPOKEN = re.compile(r"\n\n(Human|Assistant):")
+SPOKEN = re.compile(r"\n\n(System|Human|Assistant):")
+ROLES = {"System": "system", "Human": "user", "Assistant": "assistant"}
+ASKED = "\n\nAssistant:"
 ANNOTATOR = ("annotator", "annotator_id")
 
 
@@ -60,7 +62,10 @@ def _explicit(row: Row) -> tuple[object, str, str]:
     if is_messages(chosen) and is_messages(rejected) and min(len(chosen), len(rejected)) > 1:
         # UltraFeedback's habit: the answers bring the prompt once more.
         return split_pair(chosen, rejected, PAIR)
-    return row["prompt"], said(chosen, "chosen"), said(rejected, "rejected")
+    prompt, better, worse = row["prompt"], said(chosen, "chosen"), said(rejected, "rejected")
+    if is_asked(prompt):
+        return transcript(prompt)[:-1], better.removeprefix(" "), worse.removeprefix(" ")
+    return prompt, better, worse
 
 
 def _implicit(row: Row) -> tuple[object, str, str]:
@@ -84,19 +89,28 @@ def _implicit(row: Row) -> tuple[object, str, str]:
 
 
 def is_transcript(text: object) -> bool:
-    return isinstance(text, str) and text.startswith("\n\nHuman:") and "\n\nAssistant:" in text
+    return isinstance(text, str) and text.startswith(("\n\nHuman:", "\n\nSystem:")) and ASKED in text
 
 
 def is_transcripts(rows: Sequence[Row]) -> bool:
     return is_pairs(rows) and any(is_transcript(row.get("chosen")) for row in rows)
 
 
+def is_asked(prompt: object) -> bool:
+    """A transcript up to the answer, which follows after a space."""
+    return is_transcript(prompt) and str(prompt).endswith(ASKED)
+
+
+def _completed(row: Row) -> tuple[object, str]:
+    prompt, text = row.get("prompt"), said(row["completion"], "completion")
+    return (transcript(str(prompt))[:-1], text.removeprefix(" ")) if is_asked(prompt) else (prompt, text)
+
+
 def transcript(text: str) -> list[Message]:
     """A transcript as messages; the space after the colon is the transcript's, not the speaker's."""
     _, *parts = SPOKEN.split(text)
-    roles = {"Human": "user", "Assistant": "assistant"}
     return [
-        {"role": roles[speaker], "content": words.removeprefix(" ")}
+        {"role": ROLES[speaker], "content": words.removeprefix(" ")}
         for speaker, words in zip(parts[::2], parts[1::2], strict=True)
     ]
 
@@ -112,8 +126,9 @@ def unpaired(row: Row, line: int, now: datetime) -> Judged:
     """One answer that somebody called good or bad."""
     verdict = "both_good" if flag_in(row, "label") else "all_bad"
     vote = Vote(verdict, (1,), annotator_in(row, *ANNOTATOR), at=time_in(row, "time", now))
-    prompt = prompt_of(row, row.get("prompt"), line, used={"completion", "label", "model", "time", *ANNOTATOR})
-    found = answer(said(row["completion"], "completion"), row.get("model"))
+    asked, text = _completed(row)
+    prompt = prompt_of(row, asked, line, used={"completion", "label", "model", "time", *ANNOTATOR})
+    found = answer(text, row.get("model"))
     return judged(line, prompt, [found], [vote], id=id_in(row, "id"))
 
 
@@ -129,7 +144,7 @@ def _is_conversation(row: Row) -> bool:
 def answered(row: Row, line: int, now: datetime) -> Judged:
     """A prompt and its completion, or a conversation that ends with the answer: nobody has judged it."""
     if "completion" in row:
-        prompt, text, used = row.get("prompt"), said(row["completion"], "completion"), {"completion", "model"}
+        (prompt, text), used = _completed(row), {"completion", "model"}
     else:
         prompt, text = split_last(row.get("messages"), "messages")
         used = {"messages", "model"}

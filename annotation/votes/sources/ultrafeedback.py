@@ -20,10 +20,13 @@ def read(row: Row, line: int, now: datetime) -> Judged:
     prompt, better, worse = split_pair(row.get("chosen"), row.get("rejected"), PAIR)
     values = [number_in(row, name) for name in SCORES]
     are_levels = all(value is not None and value.is_integer() and 1 <= value <= MAX_LEVELS for value in values)
+    # Our own exports give the shares of the votes, which follow from them.
+    known = [value for value in values if value is not None]
+    are_shares = len(known) == 2 and min(known) >= 0 and abs(sum(known) - 1) < 1e-6
     scores: tuple[Score, ...] = ()
     if are_levels:
         scores = tuple(("score", number, int(value or 0)) for number, value in enumerate(values))
-    used = {*PAIR, "prompt", "prompt_id", "messages", *(SCORES if are_levels else ())}
+    used = {*PAIR, "prompt", "prompt_id", "messages", *(SCORES if are_levels or are_shares else ())}
     vote = Vote("ranked", (1, 2), scores=scores)
     told = prompt_of(row, prompt, line, used=used)
     return judged(line, told, [answer(better), answer(worse)], [vote], id=id_in(row, "prompt_id"))
