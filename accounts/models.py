@@ -136,6 +136,23 @@ class ApiToken(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
 
 
+class IdempotentRequest(models.Model):
+    """What an API request with an Idempotency-Key was answered; see ``accounts.api.once``."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="+")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    key_sha256 = models.CharField(max_length=64)
+    request_sha256 = models.CharField(max_length=64)
+    status_code = models.PositiveIntegerField(default=0)
+    answer = models.JSONField(default=dict)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["project", "user", "key_sha256"], name="one_answer_per_idempotency_key"),
+        ]
+
+
 class AuditEvent(models.Model):
     """Who did what to what, written in the same transaction as the change it records. Never updated or deleted."""
 

@@ -11,7 +11,7 @@ from django.db import models, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, NotFound
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
@@ -27,13 +27,17 @@ USED_EVERY = timedelta(minutes=1)
 
 
 class Scope(models.TextChoices):
-    READ = "read", "Read prompts, answers, datasets and runs"
+    READ = "read", "Read prompts, answers, campaigns, datasets and runs"
     ANNOTATE = "annotate", "Take tasks and judge them"
+    REVIEW = "review", "Read judgements, answer questions, decide on flags"
     GENERATE = "generate", "Import prompts and generate answers"
+    CAMPAIGN = "campaign", "Start campaigns, change, pause and close them"
     IMPORT = "import", "Import votes of people from elsewhere"
     EXPORT = "export", "Freeze and download datasets"
-    TRAIN = "train", "Start and cancel runs"
+    TRAIN = "train", "Start and cancel runs and evaluations"
     DEPLOY = "deploy", "Fetch artifacts, deploy and roll back"
+    ROUND = "round", "Start rounds and take their steps"
+    MEMBERS = "members", "Read and change members, make invitations"
     AUDIT = "audit", "Read the audit log"
 
 
@@ -41,11 +45,15 @@ class Scope(models.TextChoices):
 SCOPE_ROLES: dict[str, tuple[Role, ...]] = {
     Scope.READ: (Role.RESEARCHER,),
     Scope.ANNOTATE: (Role.ANNOTATOR,),
+    Scope.REVIEW: (Role.REVIEWER, Role.RESEARCHER),
     Scope.GENERATE: (Role.RESEARCHER,),
+    Scope.CAMPAIGN: (Role.RESEARCHER,),
     Scope.IMPORT: (Role.RESEARCHER,),
     Scope.EXPORT: (Role.RESEARCHER,),
     Scope.TRAIN: (Role.RESEARCHER,),
     Scope.DEPLOY: (Role.RESEARCHER,),
+    Scope.ROUND: (Role.RESEARCHER,),
+    Scope.MEMBERS: (Role.ADMIN,),
     Scope.AUDIT: (Role.ADMIN,),
 }
 
@@ -126,24 +134,29 @@ class TokenAuthentication(BaseAuthentication):
 
 
 class _ScopePermission(BasePermission):
-    scope: str
+    scopes: tuple[Scope, ...]
     message = "This token does not carry the scope that this needs, or its owner may no longer do it."
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        project = project_of(request, view)
-        if project is None or (isinstance(request.auth, ApiToken) and self.scope not in request.auth.scopes):
+        if not request.user.is_authenticated:
             return False
+        project = project_of(request, view)
+        if project is None:
+            raise NotFound("There is no such project, or this token is of another one.")
+        carried = [
+            scope for scope in self.scopes if not isinstance(request.auth, ApiToken) or scope in request.auth.scopes
+        ]
         membership = membership_of(request.user, project)
-        if membership is None or not allows(membership, *SCOPE_ROLES[self.scope]):
+        if membership is None or not any(allows(membership, *SCOPE_ROLES[scope]) for scope in carried):
             return False
         request._request.project = project  # type: ignore[attr-defined]
         request._request.membership = membership  # type: ignore[attr-defined]
         return True
 
 
-def HasScope(scope: str) -> type[BasePermission]:
-    """A permission class: the token carries ``scope`` and its owner still may do it; without a token the role decides."""
-    return type(f"HasScope_{scope}", (_ScopePermission,), {"scope": Scope(scope)})
+def HasScope(*scopes: str) -> type[BasePermission]:
+    """A permission class: the token carries one of ``scopes`` and its owner still may do it; without a token the role decides."""
+    return type(f"HasScope_{'_'.join(scopes)}", (_ScopePermission,), {"scopes": tuple(Scope(each) for each in scopes)})
 
 
 def project_of(request: Request, view: Any) -> Project | None:

@@ -107,6 +107,12 @@ class Env(BaseSettings):
     allowed_hosts: Names = _setting(
         ("localhost", "127.0.0.1", "[::1]"), WEB, "Host names that the site answers to, separated by commas."
     )
+    api_requests_per_minute: int = Field(
+        default=1200,
+        ge=0,
+        description="Requests a minute that one API token may make to one web process; 0: any number.",
+        json_schema_extra={"group": WEB},
+    )
     csrf_trusted_origins: Names = _setting(
         (), WEB, "Origins (with scheme) that may post forms when a proxy changes the host, separated by commas."
     )

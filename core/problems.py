@@ -1,5 +1,6 @@
 """Pages for what went wrong: one sentence and a way on, as a page, a fragment or JSON. Used by the middleware and the URLconf."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -12,7 +13,6 @@ from django.utils.cache import patch_vary_headers
 from core.htmx import context_of, wants_fragment
 
 API_PREFIX = "/api/"
-KINDS = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 409: "conflict_error"}
 
 
 @dataclass(frozen=True)
@@ -32,18 +32,13 @@ def wants_json(request: HttpRequest) -> bool:
     )
 
 
-def problem_json(problem: Problem) -> dict[str, Any]:
-    """The error object that OpenAI's clients read, with our way on beside it."""
-    kind = KINDS.get(problem.status, "invalid_request_error" if problem.status < 500 else "server_error")
+def problem_json(problem: Problem, fields: Mapping[str, list[str]] | None = None) -> dict[str, Any]:
+    """The one shape of an error; ``fields`` says what is wrong field by field."""
     return {
-        "error": {
-            "message": problem.sentence,
-            "how": problem.how,
-            "type": kind,
-            "param": None,
-            "code": None,
-            "request_id": problem.request_id,
-        }
+        "error": problem.sentence,
+        "how": problem.how,
+        "fields": dict(fields or {}),
+        "request_id": problem.request_id,
     }
 
 

@@ -155,7 +155,7 @@ def needs_check(raw: bytes) -> bool:
     )
 
 
-def check_strings(value: Any) -> None:
+def check_strings(value: Any, *, max_keys: int = MAX_KEYS) -> None:
     """Raise for what a database cannot keep byte for byte (NUL, lone surrogates) and for absurd nesting or size."""
     n_keys, stack = 0, [(value, 1)]
     while stack:
@@ -173,8 +173,8 @@ def check_strings(value: Any) -> None:
                 raise Unusable(f"The row is nested more than {MAX_DEPTH} levels deep.")
             if isinstance(part, dict):
                 n_keys += len(part)
-                if n_keys > MAX_KEYS:
-                    raise Unusable(f"The row has more than {MAX_KEYS:,} keys.")
+                if n_keys > max_keys:
+                    raise Unusable(f"The row has more than {max_keys:,} keys.")
                 stack.extend((key, depth) for key in part)
                 stack.extend((inner, depth + 1) for inner in part.values())
             else:

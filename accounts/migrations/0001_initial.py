@@ -145,4 +145,20 @@ class Migration(migrations.Migration):
                 'indexes': [models.Index(fields=['project', '-id'], name='audit_by_project'), models.Index(fields=['action', 'created_at'], name='audit_by_action')],
             },
         ),
+        migrations.CreateModel(
+            name='IdempotentRequest',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('key_sha256', models.CharField(max_length=64)),
+                ('request_sha256', models.CharField(max_length=64)),
+                ('status_code', models.PositiveIntegerField(default=0)),
+                ('answer', models.JSONField(default=dict)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='accounts.project')),
+                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
+            ],
+            options={
+                'constraints': [models.UniqueConstraint(fields=('project', 'user', 'key_sha256'), name='one_answer_per_idempotency_key')],
+            },
+        ),
     ]
