@@ -23,7 +23,7 @@ dev: ## the demo with a web server that reloads changed code and shows errors in
 test: setup services ## every test, on PostgreSQL and on SQLite with browser, vLLM and training (PYTEST_ARGS=...)
 	@scripts/test $(PYTEST_ARGS)
 
-check: setup ## lint, format, templates, types, layers, migrations, generated pages
+check: setup ## lint, format, templates, types, layers, migrations, API schema, generated pages
 	@scripts/check
 
 bench: setup ## run the benchmarks and write benchmarks/results/*.json
@@ -32,6 +32,7 @@ bench: setup ## run the benchmarks and write benchmarks/results/*.json
 docs: setup ## write the generated pages: .env.example, docs/reference, figures in the README
 	$(PY) scripts/settings_reference.py
 	$(PY) scripts/export_formats.py
+	$(PY) scripts/api_reference.py
 	$(PY) scripts/figures.py
 
 fmt: setup ## format the code and mend what the linter can mend

@@ -43,7 +43,7 @@ def start_campaign(
     options  see ``annotation.campaign_options``; ``protocol`` as ``annotation.protocol.Protocol``
     Raises DomainError for what cannot work.
     """
-    columns = checked(options or {}, project=project, kind=kind)
+    columns = checked({"protocol": {}, **(options or {})}, project=project, kind=kind)
     require(name.strip(), "Give the campaign a name.")
     is_live = bool(columns.get("is_live"))
     _check_jobs(project, jobs, is_live=is_live)

@@ -22,8 +22,11 @@ urlpatterns = [
             ]
         ),
     ),
+    path("api/v1/", include("accounts.api_urls")),
     path("api/v1/", include("generation.api_urls")),
     path("api/v1/", include("annotation.api_urls")),
+    path("api/v1/", include("training.api_urls")),
+    path("api/v1/", include("loop.api_urls")),
     path("api/v1/", include("training.exports.api_urls")),
 ]
 

@@ -33,7 +33,7 @@ def _version_or_404(project: Project, key: str) -> ModelVersion:
     return get_object_or_404(ModelVersion.objects.select_related("parent"), project=project, key=key)
 
 
-def _jobs(lineage: Lineage) -> list[GenerationJob]:
+def jobs_in(lineage: Lineage) -> list[GenerationJob]:
     return list({writer.job.pk: writer.job for step in lineage.steps for writer in step.writers}.values())
 
 
@@ -52,7 +52,7 @@ def model_lineage(request: HttpRequest, project: Project, key: str) -> HttpRespo
         version=version,
         lineage=lineage,
         judgements=Paginator(rows, KEYS_A_PAGE).get_page(request.GET.get("page")),
-        may_see=_sees_all(_jobs(lineage), person(request)),
+        may_see=_sees_all(jobs_in(lineage), person(request)),
     )
     return render_page(request, "training/lineage.html", "training/_lineage.html", ctx)
 
@@ -62,7 +62,7 @@ def model_lineage(request: HttpRequest, project: Project, key: str) -> HttpRespo
 def reveal_writers(request: HttpRequest, project: Project, key: str) -> HttpResponse:
     """Which model wrote the answers that were judged: recorded for every job it names."""
     version = _version_or_404(project, key)
-    for job in _jobs(lineage_of(version)):
+    for job in jobs_in(lineage_of(version)):
         reveal_models(job, user=person(request), page="lineage")
     return see_other(request, reverse("training:model-lineage", args=[project.slug, key]))
 
@@ -96,7 +96,7 @@ def _judgement_or_404(project: Project, key: str) -> Judgement:
     return get_object_or_404(rows, assignment__task__campaign__project=project, key=key)
 
 
-def _answers(judgement: Judgement) -> list[RankedAnswer]:
+def answers_of(judgement: Judgement) -> list[RankedAnswer]:
     """The task's answers with their ranks, the best first; without ranks for a judgement that was taken back."""
     ranks = dict(RankedCandidate.objects.filter(judgement=judgement).values_list("candidate_id", "rank"))
     slots = TaskCandidate.objects.filter(task=judgement.assignment.task).select_related(
@@ -106,7 +106,7 @@ def _answers(judgement: Judgement) -> list[RankedAnswer]:
     return sorted(answers, key=lambda answer: (answer.rank or 0, answer.candidate.key))
 
 
-def _jobs_of(answers: list[RankedAnswer]) -> list[GenerationJob]:
+def jobs_of_answers(answers: list[RankedAnswer]) -> list[GenerationJob]:
     return list({answer.candidate.arm.job_id: answer.candidate.arm.job for answer in answers}.values())
 
 
@@ -114,14 +114,14 @@ def _jobs_of(answers: list[RankedAnswer]) -> list[GenerationJob]:
 @project_view(Role.RESEARCHER, Role.REVIEWER)
 def judgement(request: HttpRequest, project: Project, key: str) -> HttpResponse:
     found = _judgement_or_404(project, key)
-    answers = _answers(found)
+    answers = answers_of(found)
     ctx = JudgementPage(
         project=project,
         judgement=found,
         answers=answers,
         uses=uses_of(found),
         versions=versions_using(found),
-        may_see=_sees_all(_jobs_of(answers), person(request)),
+        may_see=_sees_all(jobs_of_answers(answers), person(request)),
         stands=found.assignment.current_id == found.pk and found.verdict not in ("withdrawn", "voided"),
         prompt=found.assignment.task.prompt.messages,
     )
@@ -131,6 +131,6 @@ def judgement(request: HttpRequest, project: Project, key: str) -> HttpResponse:
 @require_POST
 @project_view(Role.RESEARCHER, Role.REVIEWER)
 def reveal_answers(request: HttpRequest, project: Project, key: str) -> HttpResponse:
-    for job in _jobs_of(_answers(_judgement_or_404(project, key))):
+    for job in jobs_of_answers(answers_of(_judgement_or_404(project, key))):
         reveal_models(job, user=person(request), page="judgement")
     return see_other(request, reverse("training:judgement", args=[project.slug, key]))

@@ -1,56 +1,70 @@
 """The API of imports of votes: start one, follow it, read its report, stop it, repeat it. A token needs the scope ``import``."""
 
-import hashlib
 import io
 import json
 from typing import Any
 
 from django.conf import settings
-from django.http import FileResponse
 from django.urls import reverse
 from rest_framework import serializers
-from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import NotFound
-from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
-from accounts.access import person
-from accounts.models import Project
-from accounts.tokens import HasScope, Scope, TokenAuthentication
+from accounts.api.base import Given, ProjectApi, call
+from accounts.tokens import Scope
 from annotation.models import VoteImport
 from annotation.votes import job as services
 from annotation.votes.choices import MAX_GUIDELINES, MAX_OPEN_FOR
 from annotation.votes.views import report_response
-from core.bulk import keys_from
+from core.api import StrictSerializer
 from core.errors import require
-from core.ids import KEY_LENGTH
 
 MAX_LINES = 10_000
-LISTED = 100
 SHOWN_BAD_ROWS = 100
 
 
-class ImportView(APIView):
-    """Token only: a browser's session has its pages."""
+class VoteImportSerializer(serializers.Serializer[VoteImport]):
+    """An import as the API tells it."""
 
-    authentication_classes: list[type[BaseAuthentication]] = [TokenAuthentication]
-    permission_classes = [HasScope(Scope.IMPORT)]
+    key = serializers.CharField()
+    name = serializers.CharField()
+    status = serializers.CharField()
+    format = serializers.CharField(source="file_format")
+    mapping = serializers.JSONField()
+    sha256 = serializers.CharField(allow_blank=True)
+    step = serializers.IntegerField()
+    total_steps = serializers.IntegerField(allow_null=True)
+    message = serializers.CharField(allow_blank=True)
+    error = serializers.CharField(allow_blank=True)
+    n_rows = serializers.IntegerField()
+    n_bad = serializers.IntegerField()
+    bad_rows = serializers.SerializerMethodField(help_text="the first hundred; a list of imports leaves them out")
+    counts = serializers.JSONField()
+    notes = serializers.JSONField()
+    campaign = serializers.SerializerMethodField()
+    prompt_set = serializers.SerializerMethodField()
+    created_at = serializers.DateTimeField()
+    finished_at = serializers.DateTimeField(allow_null=True)
+    url = serializers.SerializerMethodField()
+    report_url = serializers.SerializerMethodField()
 
-    @property
-    def project(self) -> Project:
-        project: Project = self.request._request.project  # type: ignore[attr-defined]
-        return project
+    def get_bad_rows(self, job: VoteImport) -> list[dict[str, Any]]:
+        return [] if isinstance(self.parent, serializers.ListSerializer) else job.bad_rows[:SHOWN_BAD_ROWS]
 
-    def found(self, key: str) -> VoteImport:
-        rows = VoteImport.objects.select_related("project", "campaign", "prompt_set")
-        found = rows.filter(project=self.project, key=key).first()
-        if found is None:
-            raise NotFound("There is no such import.")
-        return found
+    def get_campaign(self, job: VoteImport) -> str | None:
+        return job.campaign.key if job.campaign and job.status == "succeeded" else None
+
+    def get_prompt_set(self, job: VoteImport) -> str | None:
+        return job.prompt_set.key if job.prompt_set and job.status == "succeeded" else None
+
+    def get_url(self, job: VoteImport) -> str:
+        return reverse("annotation-api:vote-import", args=[job.project.slug, job.key])
+
+    def get_report_url(self, job: VoteImport) -> str:
+        return f"{self.get_url(job)}/report"
 
 
-class ImportFields(serializers.Serializer[Any]):
+class NewVoteImportSerializer(StrictSerializer):
     """What a request brings: a file, or (for a few) the lines themselves as JSON."""
 
     name = serializers.CharField(max_length=100)
@@ -66,131 +80,98 @@ class ImportFields(serializers.Serializer[Any]):
     licence = serializers.CharField(max_length=100, allow_blank=True, default="")
     is_holdout_only = serializers.BooleanField(default=False)
     open_for = serializers.IntegerField(min_value=0, max_value=MAX_OPEN_FOR, default=0)
-    mapping = serializers.JSONField(required=False, default=dict)
+    mapping = serializers.DictField(
+        child=serializers.JSONField(), default=dict, help_text="role -> column, for a table that no format knows"
+    )
     skip_bad_rows = serializers.BooleanField(default=False)
     is_draft = serializers.BooleanField(default=False)
 
 
-class Imports(ImportView):
-    """GET lists the latest imports; POST starts one: 201, or 200 where this request or this file has been here before."""
+class _VoteImports(ProjectApi):
+    @property
+    def rows(self) -> Any:
+        return VoteImport.objects.filter(project=self.project).select_related("project", "campaign", "prompt_set")
 
-    def get(self, request: Request, project: str) -> Response:
-        rows = self.project.vote_imports.select_related("project", "campaign", "prompt_set").order_by("-pk")[:LISTED]
-        return Response({"results": [told(job, n_bad_rows=0) for job in rows]})
+    def now(self, job: VoteImport) -> VoteImport:
+        job.refresh_from_db()
+        return job
 
-    def post(self, request: Request, project: str) -> Response:
-        fields = ImportFields(data=request.data)
-        fields.is_valid(raise_exception=True)
-        data = fields.validated_data
-        file, lines = data.get("file"), data.get("lines")
+
+class Imports(_VoteImports):
+    @call(Scope.IMPORT, lists=VoteImportSerializer)
+    def get(self, given: Given) -> Any:
+        """Imports of votes, newest first."""
+        return self.rows
+
+    @call(Scope.IMPORT, asks=NewVoteImportSerializer, tells=VoteImportSerializer, status=201)
+    def post(self, given: Given) -> Any:
+        """Import votes of people from elsewhere: a job. 200 where this request or this file has been here before."""
+        file, lines = given.get("file"), given.get("lines")
         require((file is None) != (lines is None), "Send either a file or lines.")
         most = settings.WHETSTONE.upload_max_mib
         require(file is None or file.size <= most << 20, f"The file is larger than {most} MiB.", how="Split it.")
         before = self.project.vote_imports.order_by("-pk").values_list("pk", flat=True).first() or 0
         job = services.start_import(
             project=self.project,
-            upload=file or io.BytesIO("".join(json.dumps(line) + "\n" for line in lines).encode()),
+            upload=file or io.BytesIO("".join(json.dumps(line) + "\n" for line in lines or ()).encode()),
             filename=(file.name or "") if file else "",
-            name=data["name"],
-            source=data["source"],
+            name=given["name"],
+            source=given["source"],
             choices={
-                name: data[name] for name in ("question", "guidelines", "licence", "is_holdout_only", "open_for")
+                name: given[name] for name in ("question", "guidelines", "licence", "is_holdout_only", "open_for")
             },
-            mapping=data["mapping"],
-            skip_bad_rows=data["skip_bad_rows"],
-            is_draft=data["is_draft"],
-            by=person(request._request),
-            key=self._key(request),
+            mapping=given["mapping"],
+            skip_bad_rows=given["skip_bad_rows"],
+            is_draft=given["is_draft"],
+            by=self.by,
+            key=self.key_of_request(),
         )  # fmt: skip
-        return Response(told(job), status=201 if job.pk > before else 200)
-
-    def _key(self, request: Request) -> str:
-        """The key of the import that a request with an ``Idempotency-Key`` makes, however often it is sent."""
-        given = request.headers.get("Idempotency-Key", "")
-        if not given:
-            return ""
-        seed = f"{self.project.pk}:{person(request._request).pk}:{given}"
-        return keys_from(hashlib.sha256(seed.encode()).digest()[:KEY_LENGTH])[0]
+        return Response(self.tell(VoteImportSerializer, job), status=201 if job.pk > before else 200)
 
 
-class Import(ImportView):
-    """Where an import stands, what it has counted, its first bad rows."""
+class Import(_VoteImports):
+    @call(Scope.IMPORT, tells=VoteImportSerializer)
+    def get(self, given: Given, key: str) -> Any:
+        """Where an import stands, what it has counted, its first bad rows."""
+        return self.found(self.rows, key=key)
 
-    def get(self, request: Request, project: str, key: str) -> Response:
-        return Response(told(self.found(key)))
 
-
-class Report(ImportView):
-    """Every bad row with its line and its reason, as CSV."""
-
-    def get(self, request: Request, project: str, key: str) -> FileResponse:
-        job = self.found(key)
+class Report(_VoteImports):
+    @call(Scope.IMPORT, media_types=("text/csv",))
+    def get(self, given: Given, key: str) -> Any:
+        """Every bad row with its line and its reason, as CSV."""
+        job = self.found(self.rows, key=key)
         if not services.report_path(job).exists():
             raise NotFound("This import has no report yet.")
         return report_response(job)
 
 
-class Begin(ImportView):
-    """Start a draft."""
-
-    def post(self, request: Request, project: str, key: str) -> Response:
-        job = self.found(key)
-        services.begin_import(job, by=person(request._request))
-        return _now(job)
-
-
-class Cancel(ImportView):
-    def post(self, request: Request, project: str, key: str) -> Response:
-        job = self.found(key)
-        services.cancel_import(job, by=person(request._request))
-        return _now(job)
+class Begin(_VoteImports):
+    @call(Scope.IMPORT, tells=VoteImportSerializer)
+    def post(self, given: Given, key: str) -> Any:
+        """Start a draft."""
+        job = self.found(self.rows, key=key)
+        services.begin_import(job, by=self.by)
+        return self.now(job)
 
 
-class RetryFields(serializers.Serializer[Any]):
+class Cancel(_VoteImports):
+    @call(Scope.IMPORT, tells=VoteImportSerializer)
+    def post(self, given: Given, key: str) -> Any:
+        """Ask an import to stop; nothing of it is kept."""
+        job = self.found(self.rows, key=key)
+        services.cancel_import(job, by=self.by)
+        return self.now(job)
+
+
+class RetryVoteImportSerializer(StrictSerializer):
     skip_bad_rows = serializers.BooleanField(default=False)
 
 
-class Retry(ImportView):
-    """Try a failed or cancelled import again, without the rows that cannot be used if so asked."""
-
-    def post(self, request: Request, project: str, key: str) -> Response:
-        fields = RetryFields(data=request.data)
-        fields.is_valid(raise_exception=True)
-        job = self.found(key)
-        services.retry_import(
-            job, skip_bad_rows=fields.validated_data["skip_bad_rows"], by=person(request._request)
-        )  # fmt: skip
-        return _now(job)
-
-
-def _now(job: VoteImport) -> Response:
-    job.refresh_from_db()
-    return Response(told(job))
-
-
-def told(job: VoteImport, *, n_bad_rows: int = SHOWN_BAD_ROWS) -> dict[str, Any]:
-    """An import as the API tells it."""
-    here = reverse("annotation-api:vote-import", args=[job.project.slug, job.key])
-    return {
-        "key": job.key,
-        "name": job.name,
-        "status": job.status,
-        "format": job.file_format,
-        "mapping": job.mapping,
-        "sha256": job.sha256,
-        "step": job.step,
-        "total_steps": job.total_steps,
-        "message": job.message,
-        "error": job.error,
-        "n_rows": job.n_rows,
-        "n_bad": job.n_bad,
-        "bad_rows": job.bad_rows[:n_bad_rows],
-        "counts": job.counts,
-        "notes": job.notes,
-        "campaign": job.campaign.key if job.campaign and job.status == "succeeded" else None,
-        "prompt_set": job.prompt_set.key if job.prompt_set and job.status == "succeeded" else None,
-        "created_at": job.created_at,
-        "finished_at": job.finished_at,
-        "url": here,
-        "report_url": f"{here}/report",
-    }
+class Retry(_VoteImports):
+    @call(Scope.IMPORT, asks=RetryVoteImportSerializer, tells=VoteImportSerializer)
+    def post(self, given: Given, key: str) -> Any:
+        """Try a failed or cancelled import again, without the rows that cannot be used if so asked."""
+        job = self.found(self.rows, key=key)
+        services.retry_import(job, skip_bad_rows=given["skip_bad_rows"], by=self.by)
+        return self.now(job)

@@ -150,21 +150,104 @@ SITE: dict[str, str] = {
     "endpoints/<slug:key>/test/": "site admin, 403",
 }
 
-# The scope of a token that an API route asks for; the view's own project decides which rows there are.
+# The scopes of a token of which an API route asks for one, method by method; the token's own project decides which rows there are.
+# "*": any scope. The deploy agent's routes name no project.
+IN_PROJECT = "api/v1/projects/<slug:project>"
+_READ, _REVIEW, _CAMPAIGN, _EXPORT = "GET read", "GET read/review", "POST campaign", "GET read/export"
 API: dict[str, str] = {
-    "api/v1/deploy/artifacts/<slug:sha256>/<path:name>": "deploy",
-    "api/v1/deploy/deployments/<slug:deployment>/beat": "deploy",
-    "api/v1/deploy/deployments/<slug:deployment>/failed": "deploy",
-    "api/v1/deploy/deployments/<slug:deployment>/loaded": "deploy",
-    "api/v1/deploy/endpoints/<slug:endpoint>/claim": "deploy",
-    "api/v1/deploy/endpoints/<slug:endpoint>/state": "deploy",
-    "api/v1/deploy/endpoints/<slug:endpoint>/wanted": "deploy",
-    "api/v1/projects/<slug:project>/datasets/<slug:key>/files/<str:name>": "export",
-    "api/v1/projects/<slug:project>/exports/<slug:key>/files/<str:name>": "export",
-    "api/v1/projects/<slug:project>/vote-imports": "import",
-    "api/v1/projects/<slug:project>/vote-imports/<slug:key>": "import",
-    "api/v1/projects/<slug:project>/vote-imports/<slug:key>/begin": "import",
-    "api/v1/projects/<slug:project>/vote-imports/<slug:key>/cancel": "import",
-    "api/v1/projects/<slug:project>/vote-imports/<slug:key>/report": "import",
-    "api/v1/projects/<slug:project>/vote-imports/<slug:key>/retry": "import",
-}
+    "api/v1/deploy/artifacts/<slug:sha256>/<path:name>": "GET deploy",
+    "api/v1/deploy/deployments/<slug:deployment>/beat": "POST deploy",
+    "api/v1/deploy/deployments/<slug:deployment>/failed": "POST deploy",
+    "api/v1/deploy/deployments/<slug:deployment>/loaded": "POST deploy",
+    "api/v1/deploy/endpoints/<slug:endpoint>/claim": "POST deploy",
+    "api/v1/deploy/endpoints/<slug:endpoint>/state": "POST deploy",
+    "api/v1/deploy/endpoints/<slug:endpoint>/wanted": "GET deploy",
+    "api/v1/schema/": "GET *",
+    IN_PROJECT: "GET *",
+    **{
+        f"{IN_PROJECT}/{address}": methods
+        for methods, addresses in {
+            "GET members": ("members",),
+            "GET members, PATCH members, DELETE members": ("members/<slug:key>",),
+            "GET members, POST members": ("invitations",),
+            "GET members, DELETE members": ("invitations/<slug:key>",),
+            "GET audit": ("audit-events",),
+            # prompts, answers, models
+            _READ: (
+                "prompt-sets", "prompt-sets/<slug:key>/prompts", "prompt-sets/<slug:key>/prompts/<slug:prompt>",
+                "generation-jobs/<slug:key>", "generation-jobs/<slug:key>/answers", "models/<slug:key>",
+            ),
+            "GET read, DELETE generate": ("prompt-sets/<slug:key>",),
+            "GET read, POST generate": ("generation-jobs", "models"),
+            "GET read/generate, POST generate": ("prompt-imports",),
+            "GET read/generate": ("prompt-imports/<slug:key>", "prompt-imports/<slug:key>/report", "model-fetches/<slug:key>"),
+            "POST generate": (
+                "prompt-imports/<slug:key>/cancel", "prompt-imports/<slug:key>/retry", "generation-jobs/<slug:key>/cancel",
+                "generation-jobs/<slug:key>/continue", "generation-jobs/<slug:key>/reveal",
+            ),
+            "GET read/deploy": ("endpoints", "deployments/<slug:key>"),
+            "GET read/deploy, POST deploy": ("deployments",),
+            "POST deploy": (
+                "deployments/roll-back", "deployments/<slug:key>/cancel", "deployments/<slug:key>/retry",
+                "deployments/<slug:key>/retire",
+            ),
+            # campaigns and what they hold
+            "GET import, POST import": ("vote-imports",),
+            "GET import": ("vote-imports/<slug:key>", "vote-imports/<slug:key>/report"),
+            "POST import": (
+                "vote-imports/<slug:key>/begin", "vote-imports/<slug:key>/cancel", "vote-imports/<slug:key>/retry",
+            ),
+            f"{_REVIEW}, {_CAMPAIGN}": ("campaigns",),
+            f"{_REVIEW}, PATCH campaign": ("campaigns/<slug:key>",),
+            _REVIEW: (
+                "campaigns/<slug:key>/progress", "campaigns/<slug:key>/standings", "campaigns/<slug:key>/tasks",
+                "campaigns/<slug:key>/tasks/<slug:task>", "campaigns/<slug:key>/judgements", "models/<slug:key>/lineage",
+                "models/<slug:key>/judgements", "judgements/<slug:key>/lineage",
+            ),
+            "POST read/review": ("campaigns/<slug:key>/reveal",),
+            _CAMPAIGN: (
+                "campaigns/plan", "campaigns/<slug:key>/pause", "campaigns/<slug:key>/resume", "campaigns/<slug:key>/close",
+                "campaigns/<slug:key>/reopen", "campaigns/<slug:key>/cancel", "campaigns/<slug:key>/retry",
+                "campaigns/<slug:key>/tasks/prioritise", "campaigns/<slug:key>/tasks/retire",
+            ),
+            f"{_REVIEW}, POST review": ("campaigns/<slug:key>/rulings",),
+            "POST review": (
+                "campaigns/<slug:key>/rulings/<slug:ruling>/withdraw", "campaigns/<slug:key>/judgements/<slug:judgement>/void",
+                "flags/<slug:key>/decide", "questions/<slug:key>/answer", "questions/<slug:key>/reopen",
+                "questions/<slug:key>/rule",
+            ),
+            "GET review": ("flags", "flags/<slug:key>", "questions", "questions/<slug:key>"),
+            "GET annotate": ("desk/campaigns", "desk/questions", "desk/assignments/<slug:key>"),
+            "POST annotate": (
+                "desk/campaigns/<slug:key>/next", "desk/assignments/<slug:key>/judge", "desk/assignments/<slug:key>/correct",
+                "desk/assignments/<slug:key>/undo", "desk/assignments/<slug:key>/skip", "desk/assignments/<slug:key>/ask",
+                "desk/assignments/<slug:key>/resume",
+            ),
+            # datasets, runs, rounds
+            f"{_EXPORT}, POST export": ("datasets",),
+            _EXPORT: (
+                "datasets/<slug:key>", "datasets/<slug:key>/rows", "datasets/<slug:key>/rows/<slug:row>/lineage",
+                
+            ),
+            "POST export": (
+                "datasets/preview", "datasets/<slug:key>/cancel", "datasets/<slug:key>/retry", "datasets/<slug:key>/check",
+                "exports/<slug:key>/cancel",
+            ),
+            "GET export": (
+                "export-formats", "exports/<slug:key>", "exports/<slug:key>/files/<str:name>",
+                "datasets/<slug:key>/files/<str:name>",
+            ),
+            "GET export, POST export": ("datasets/<slug:key>/exports",),
+            "GET read/train, POST train": ("runs", "evaluations"),
+            "GET read/train": ("runs/<slug:key>", "runs/<slug:key>/metrics", "evaluations/<slug:key>"),
+            "POST train": (
+                "runs/plan", "runs/<slug:key>/cancel", "runs/<slug:key>/continue", "evaluations/<slug:key>/cancel",
+                "evaluations/<slug:key>/retry",
+            ),
+            "GET read/round, POST round": ("rounds",),
+            "GET read/round": ("rounds/<int:number>",),
+            "POST round": ("rounds/<int:number>/steps", "rounds/<int:number>/reveal", "rounds/<int:number>/abandon"),
+        }.items()
+        for address in addresses
+    },
+}  # fmt: skip

@@ -5,6 +5,7 @@ The routes come from the URLconf, what is expected from ``tests.permissions.expe
 same world. A cell is one request; the tests say how many there were.
 """
 
+import json
 import logging
 import re
 from collections.abc import Iterator
@@ -283,22 +284,54 @@ def test_pages_outside_projects(world: World, address: str) -> None:
 # ---- the API -----------------------------------------------------------------------------------------------------------
 
 
+VERBS = ("GET", "POST", "PATCH", "DELETE")
+
+
+def scopes_of(address: str) -> dict[str, set[str]]:
+    """Method -> the scopes of which a token carries one."""
+    rows = (row.split() for row in API[address].split(", "))
+    return {method: set(SCOPE_ROLES) if scopes == "*" else set(scopes.split("/")) for method, scopes in rows}
+
+
 @pytest.mark.parametrize("address", sorted(API))
 def test_t021_an_api_route_takes_its_scope_and_no_other(world: World, address: str) -> None:
     member = Membership.objects.get(user=world.all_roles)
-    url = "/" + PARAMETER.sub(lambda match: UNKNOWN.get(match[1], "nosuch"), address).replace(
-        "/nosuch/", f"/{world.project.slug}/", 1
-    )
+    url = "/" + PARAMETER.sub(lambda match: UNKNOWN.get(match[1], "nosuch"), address)
+    url = url.replace("/projects/nosuch", f"/projects/{world.project.slug}", 1)
     client = Client(raise_request_exception=False)
-    methods = [method for method in ("GET", "POST") if hasattr(ROUTES[address].cls, method.lower())]  # type: ignore[attr-defined]
-    for scope in SCOPE_ROLES:
-        _, secret = create_token(membership=member, name="t", scopes=[scope])
-        for method in methods:
+    methods = [method for method in VERBS if hasattr(ROUTES[address].cls, method.lower())]  # type: ignore[attr-defined]
+    expected = scopes_of(address)
+    assert set(methods) == set(expected)
+    for method in methods:
+        # Each scope that opens it, alone; and all the others together, which must not.
+        tokens = [[scope] for scope in sorted(expected[method])] + [sorted(set(SCOPE_ROLES) - expected[method])]
+        for scopes in filter(None, tokens):
+            _, secret = create_token(membership=member, name="t", scopes=scopes)
             response = ask(client, method, url, Authorization=f"Bearer {secret}")
             takes = response.status_code not in (401, 403)
-            assert takes is (scope == API[address]), f"{method} {address} with {scope}: {response.status_code}"
-            in_address = ask(client, method, f"{url}?token={secret}&access_token={secret}")
-            assert in_address.status_code in (401, 403)
+            assert takes is (set(scopes) <= expected[method]), (
+                f"{method} {address} with {scopes}: {response.status_code}"
+            )
+            assert response.status_code < 500
+        in_address = ask(client, method, f"{url}?token={secret}&access_token={secret}")
+        assert in_address.status_code in (401, 403)
     ApiToken.objects.update(revoked_at="2026-01-01T00:00Z")
     for method in methods:
         assert ask(client, method, url, Authorization=f"Bearer {secret}").status_code in (401, 403)
+
+
+def test_t013_a_token_of_another_project_finds_nothing(worlds: list[World]) -> None:
+    mine, other = worlds
+    _, secret = create_token(membership=Membership.objects.get(user=mine.all_roles), name="t", scopes=list(SCOPE_ROLES))
+    client, n_cells = Client(raise_request_exception=False), 0
+    for address in (address for address in API if "<slug:project>" in address):
+        for method in scopes_of(address):
+            answers = []
+            for slug in (other.project.slug, "nosuch"):
+                url = "/" + PARAMETER.sub(lambda match: UNKNOWN.get(match[1], "nosuch"), address)
+                url = url.replace("/projects/nosuch", f"/projects/{slug}", 1)
+                response = ask(client, method, url, Authorization=f"Bearer {secret}")
+                answers.append((response.status_code, json.loads(response.content)["error"]))
+                n_cells += 1
+            assert answers[0] == answers[1] and answers[0][0] == 404, f"{method} {address}: {answers}"
+    assert n_cells > 150

@@ -1,0 +1,138 @@
+"""The API of lineage: from a model down to the judgements, and from a judgement up to the models. People are pseudonyms."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from accounts.api.base import Given, ProjectApi, call
+from accounts.models import User
+from accounts.tokens import Scope
+from annotation.models import Judgement
+from generation.models import ModelVersion
+from generation.sampling import may_see_models
+from training.lineage import Step, judgements_behind, lineage_of, uses_of, versions_using
+from training.lineage_views import RankedAnswer, answers_of, jobs_in, jobs_of_answers
+
+READERS = (Scope.READ, Scope.REVIEW)
+
+
+class ModelLineageSerializer(serializers.Serializer[Any]):
+    """``writers`` is null while the models that wrote the judged answers are hidden."""
+
+    model = serializers.CharField()
+    n_judgements = serializers.IntegerField()
+    steps = serializers.JSONField(help_text="each training on the way, newest first: run, dataset, campaigns, writers")
+    evaluations = serializers.ListField(child=serializers.CharField())
+
+
+class JudgementKeySerializer(serializers.Serializer[Any]):
+    key = serializers.CharField()
+    annotator = serializers.CharField(source="assignment.annotator.pseudonym")
+
+
+class JudgementLineageSerializer(serializers.Serializer[Any]):
+    key = serializers.CharField()
+    annotator = serializers.CharField()
+    campaign = serializers.CharField()
+    task = serializers.CharField()
+    prompt = serializers.JSONField(help_text="set, key and messages")
+    stands = serializers.BooleanField()
+    answers = serializers.JSONField(help_text="with ranks, the best first; ``writer`` is null while models are hidden")
+    snapshots = serializers.JSONField(help_text="the datasets that hold it, and the versions trained on them")
+    models = serializers.ListField(child=serializers.CharField(), help_text="every version that learnt from it")
+
+
+class ModelLineage(ProjectApi):
+    @call(*READERS, tells=ModelLineageSerializer)
+    def get(self, given: Given, key: str) -> Any:
+        """From a version down to the judgements: counts by run, dataset, campaign and generation job."""
+        version = self.found(ModelVersion.objects.filter(project=self.project).select_related("parent"), key=key)
+        lineage = lineage_of(version)
+        sees = _sees_all(jobs_in(lineage), self.by)
+        return {
+            "model": version.key,
+            "n_judgements": lineage.n_judgements,
+            "steps": [_step(step, sees) for step in lineage.steps],
+            "evaluations": [each.key for each in lineage.evaluations],
+        }
+
+
+def _sees_all(jobs: list[Any], user: User) -> bool:
+    return all(may_see_models(job, user) for job in jobs)
+
+
+def _step(step: Step, sees: bool) -> dict[str, Any]:
+    writers = [
+        {
+            "job": writer.job.key,
+            "model": writer.arm.model_version.key,
+            "sampling": writer.arm.sampling,
+            "n_judgements": writer.n_judgements,
+        }
+        for writer in step.writers
+    ]
+    return {
+        "model": step.version.key,
+        "model_name": step.version.slug,
+        "run": step.run.key if step.run else None,
+        "snapshot": step.snapshot.key if step.snapshot else None,
+        "n_judgements": step.n_judgements,
+        "n_train": step.n_train,
+        "n_held_out": step.n_held_out,
+        "n_people": step.n_people,
+        "campaigns": [
+            {"campaign": each.key, "name": each.name, "n_judgements": each.n_judgements, "n_people": each.n_people}
+            for each in step.sources
+        ],
+        "writers": writers if sees else None,
+    }
+
+
+class ModelJudgements(ProjectApi):
+    @call(*READERS, lists=JudgementKeySerializer)
+    def get(self, given: Given, key: str) -> Any:
+        """Every judgement that a version or one of its ancestors was trained on."""
+        version = self.found(ModelVersion.objects.filter(project=self.project).select_related("parent"), key=key)
+        behind = judgements_behind(version).order_by().values("pk")
+        return Judgement.objects.filter(pk__in=behind).select_related("assignment__annotator")
+
+
+class JudgementLineage(ProjectApi):
+    @call(*READERS, tells=JudgementLineageSerializer)
+    def get(self, given: Given, key: str) -> Any:
+        """From a judgement to its task, its answers, their models and sampling, the prompt; and up to what learnt from it."""
+        rows = Judgement.objects.select_related(
+            "assignment__task__campaign", "assignment__task__prompt__set", "assignment__annotator"
+        )
+        found = self.found(rows.filter(assignment__task__campaign__project=self.project), key=key)
+        turn, answers = found.assignment, answers_of(found)
+        sees = _sees_all(jobs_of_answers(answers), self.by)
+        prompt = turn.task.prompt
+        return {
+            "key": found.key,
+            "annotator": turn.annotator.pseudonym,
+            "campaign": turn.task.campaign.key,
+            "task": turn.task.key,
+            "prompt": {"set": prompt.set.key, "key": prompt.key, "messages": prompt.messages},
+            "stands": turn.current_id == found.pk and found.verdict not in ("withdrawn", "voided"),
+            "answers": [_answer(answer, sees) for answer in answers],
+            "snapshots": [
+                {"snapshot": use.snapshot.key, "split": use.split, "models": [each.key for each in use.versions]}
+                for use in uses_of(found)
+            ],
+            "models": [version.key for version in versions_using(found)],
+        }
+
+
+def _answer(answer: RankedAnswer, sees: bool) -> dict[str, Any]:
+    candidate = answer.candidate
+    writer = {
+        "model": answer.version.key,
+        "model_name": answer.version.slug,
+        "job": candidate.arm.job.key,
+        "sampling": candidate.arm.sampling,
+        "index": candidate.index,
+        "seed": candidate.seed,
+        "finish_reason": candidate.finish_reason,
+    }
+    return {"key": candidate.key, "text": candidate.text, "rank": answer.rank, "writer": writer if sees else None}

@@ -1,0 +1,193 @@
+"""The API of frozen datasets: preview, freeze, their rows, files and lineage."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import orjson
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+from rest_framework.exceptions import NotFound
+
+from accounts.api.base import JOB_FIELDS, Given, InProject, ProjectApi, call, key_of
+from accounts.tokens import Scope
+from core.api import PageSerializer, StrictSerializer, answer_page
+from core.errors import require
+from training import freezing
+from training.formats.ballots import SPLITS
+from training.formats.files import read_lineage, read_rows
+from training.models import Snapshot
+from training.previewing import dropped_in_words, preview, warnings_of
+from training.selecting import freezable_campaigns
+from training.snapshots import check_snapshot, directory_of
+
+READERS = (Scope.READ, Scope.EXPORT)
+
+
+class SnapshotSerializer(serializers.ModelSerializer[Snapshot]):
+    campaigns = key_of(many=True)
+    dropped = serializers.SerializerMethodField(help_text="what is not in the rows, and why")
+    warnings = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Snapshot
+        fields = (
+            "key", "name", "purpose", *JOB_FIELDS, "campaigns", "selection", "pair_policy", "sealed_at", "counts", "dropped",
+            "warnings", "sha256", "artifact_sha256",
+        )  # fmt: skip
+
+    @extend_schema_field(serializers.ListField(child=serializers.JSONField()))
+    def get_dropped(self, snapshot: Snapshot) -> list[dict[str, Any]]:
+        return _dropped(dropped_in_words(snapshot.counts)) if snapshot.is_ready else []
+
+    def get_warnings(self, snapshot: Snapshot) -> list[str]:
+        return list(warnings_of(snapshot.counts)) if snapshot.is_ready else []
+
+
+def _dropped(found: Any) -> list[dict[str, Any]]:
+    return [{"reason": reason, "n": n, "of": of, "words": words} for reason, n, of, words in found]
+
+
+class SnapshotFilterSerializer(serializers.Serializer[Any]):
+    status = serializers.ChoiceField(required=False, choices=["queued", "running", "succeeded", "failed", "cancelled"])
+
+
+class RecipeSerializer(StrictSerializer):
+    """Which judgements go in, and how several of one pair become rows; see docs/how-to/freeze-a-dataset.md."""
+
+    campaigns = serializers.ListField(child=InProject(freezable_campaigns), allow_empty=False, max_length=1000)
+    selection = serializers.DictField(child=serializers.JSONField(allow_null=True), default=dict)
+    pair_policy = serializers.DictField(child=serializers.JSONField(allow_null=True), default=dict)
+
+
+class NewSnapshotSerializer(RecipeSerializer):
+    name = serializers.CharField(max_length=100)
+
+
+class PreviewSerializer(serializers.Serializer[Any]):
+    """What a freeze would give now: counts, what is dropped, agreement, the first rows."""
+
+    def to_representation(self, found: Any) -> dict[str, Any]:
+        return {**asdict(found), "dropped": _dropped(found.dropped), "warnings": list(found.warnings)}
+
+
+class _Snapshots(ProjectApi):
+    @property
+    def rows(self) -> Any:
+        return self.project.snapshots.prefetch_related("campaigns").select_related("project")
+
+    def now(self, snapshot: Snapshot) -> Any:
+        return self.found(self.rows, pk=snapshot.pk)
+
+
+class Snapshots(_Snapshots):
+    @call(*READERS, query=SnapshotFilterSerializer, lists=SnapshotSerializer)
+    def get(self, given: Given) -> Any:
+        """Datasets, newest first."""
+        return self.rows.filter(**{name: given[name] for name in ("status",) if name in given})
+
+    @call(Scope.EXPORT, asks=NewSnapshotSerializer, tells=SnapshotSerializer, status=201, once=True)
+    def post(self, given: Given) -> Any:
+        """Freeze a dataset: a job; its membership is recorded in one consistent read."""
+        return freezing.start_freeze(project=self.project, by=self.by, **given)
+
+
+class SnapshotPreview(_Snapshots):
+    @call(Scope.EXPORT, asks=RecipeSerializer, tells=PreviewSerializer)
+    def post(self, given: Given) -> Any:
+        """What a freeze would give at this moment. Writes nothing."""
+        return preview(project=self.project, **given)
+
+
+class OneSnapshot(_Snapshots):
+    @call(*READERS, tells=SnapshotSerializer)
+    def get(self, given: Given, key: str) -> Any:
+        """One dataset: its recipe, its counts, its hash."""
+        return self.found(self.rows, key=key)
+
+
+class CancelSnapshot(_Snapshots):
+    @call(Scope.EXPORT, tells=SnapshotSerializer)
+    def post(self, given: Given, key: str) -> Any:
+        """Stop a freeze."""
+        found = self.found(self.rows, key=key)
+        freezing.cancel_freeze(found, by=self.by)
+        return self.now(found)
+
+
+class RetrySnapshot(_Snapshots):
+    @call(Scope.EXPORT, tells=SnapshotSerializer)
+    def post(self, given: Given, key: str) -> Any:
+        """Try a freeze again that came to nothing."""
+        found = self.found(self.rows, key=key)
+        freezing.freeze_again(found, by=self.by)
+        return self.now(found)
+
+
+class CheckSnapshot(_Snapshots):
+    @call(Scope.EXPORT, tells=SnapshotSerializer)
+    def post(self, given: Given, key: str) -> Any:
+        """Build the rows again from what was recorded, and compare the hashes. 422 where they differ."""
+        found = self.found(self.rows, key=key)
+        check_snapshot(found)
+        return found
+
+
+# ---- rows --------------------------------------------------------------------------------------------------------------
+
+
+class RowFilterSerializer(serializers.Serializer[Any]):
+    split = serializers.ChoiceField(required=False, default="train", choices=list(SPLITS))
+
+
+class RowSerializer(serializers.Serializer[Any]):
+    """One row as it was frozen."""
+
+    id = serializers.CharField()
+
+    def to_representation(self, row: Any) -> Any:
+        return row
+
+
+class RowLineageSerializer(serializers.Serializer[Any]):
+    """A row and the judgements behind it, with their weights; each judgement leads on (``judgements/KEY/lineage``)."""
+
+    id = serializers.CharField()
+    split = serializers.CharField()
+    row = serializers.JSONField()
+    judgements = serializers.JSONField()
+
+
+class Rows(_Snapshots):
+    @call(*READERS, query=RowFilterSerializer, lists=RowSerializer)
+    def get(self, given: Given, key: str) -> Any:
+        """The rows of one split, in the order of the file."""
+        path = directory_of(self.found(self.rows, key=key)) / f"{given['split']}.jsonl"
+        page = self._checked(PageSerializer, self.request.query_params)
+        rows, following = lines_from(path, page.get("cursor", "0"), page["limit"])
+        return answer_page(self.request, rows, following)
+
+
+def lines_from(path: Path, cursor: str, n: int) -> tuple[list[Any], str | None]:
+    """``n`` lines of a JSONL file from a byte on, and the byte that the next ones begin at; None at the end."""
+    n_bytes = path.stat().st_size
+    start = int(cursor) if cursor.isascii() and cursor.isdecimal() and len(cursor) < 18 else -1
+    with path.open("rb") as file:
+        file.seek(max(0, start - 1))
+        is_begin = start == 0 or (0 < start < n_bytes and file.read(1) == b"\n")
+        require(is_begin, "This cursor is unknown.", how="Begin again without one.")
+        rows = [orjson.loads(line) for _, line in zip(range(n), file, strict=False)]
+        end = file.tell()
+    return rows, str(end) if end < n_bytes else None
+
+
+class RowLineage(_Snapshots):
+    @call(*READERS, tells=RowLineageSerializer)
+    def get(self, given: Given, key: str, row: str) -> Any:
+        """One row with the judgements that it comes from."""
+        directory = directory_of(self.found(self.rows, key=key))
+        entry = next((entry for entry in read_lineage(directory) if entry["id"] == row), None)
+        if entry is None:
+            raise NotFound("There is no such row.")
+        found = next(one for one in read_rows(directory / f"{entry['split']}.jsonl") if one["id"] == row)
+        return {"id": row, "split": entry["split"], "row": found, "judgements": entry["judgements"]}
