@@ -1,0 +1,72 @@
+"""Freeze a dataset on this machine, at once and without a worker."""
+
+import argparse
+import json
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from accounts.models import Project, User
+from core.bars import done_with_bar
+from core.errors import DomainError
+from core.jobs import JobStatus
+from training.freezing import run_freeze, start_freeze
+from training.selecting import freezable_campaigns
+from training.snapshots import directory_of
+
+
+class Command(BaseCommand):
+    help = "Freeze what people said in some campaigns into a dataset, with a progress bar."
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("name", help="of the dataset")
+        parser.add_argument("--project", required=True, help="the project's name in its address")
+        parser.add_argument(
+            "--campaign", action="append", default=[], help="a campaign's key; all that were opened, if none is given"
+        )
+        parser.add_argument(
+            "--selection", type=_json, default={}, help="which judgements, as JSON: '{\"with_simulated\": true}'"
+        )
+        parser.add_argument(
+            "--pair-policy", type=_json, default={}, help='how they become rows, as JSON: \'{"aggregation": "votes"}\''
+        )
+        parser.add_argument("--by", help="the user who freezes it")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        project = Project.objects.filter(slug=options["project"]).first()
+        if project is None:
+            raise CommandError(f"There is no project {options['project']!r}.")
+        by = User.objects.filter(username=options["by"]).first() if options["by"] else None
+        if options["by"] and by is None:
+            raise CommandError(f"There is no user {options['by']!r}.")
+        campaigns = freezable_campaigns(project)
+        wanted = set(options["campaign"])
+        if wanted:
+            campaigns = campaigns.filter(key__in=wanted)
+            if missing := sorted(wanted - set(campaigns.values_list("key", flat=True))):
+                raise CommandError(f"There is no campaign {missing[0]!r} that was opened in this project.")
+        try:
+            snapshot = start_freeze(
+                project=project, name=options["name"], campaigns=list(campaigns), selection=options["selection"],
+                pair_policy=options["pair_policy"], by=by,
+            )  # fmt: skip
+        except DomainError as problem:
+            raise CommandError(f"{problem.sentence} {problem.how}".strip()) from None
+        done_with_bar(snapshot, lambda: run_freeze(snapshot.pk), stream=self.stderr)
+        if not snapshot.is_terminal:
+            self.stdout.write(f"A worker has taken {snapshot.name} ({snapshot.key}); its page says when it is frozen.")
+            return
+        if snapshot.status != JobStatus.SUCCEEDED:
+            raise CommandError(snapshot.error or "The freeze did not end.")
+        self.stdout.write(f"{snapshot.name} ({snapshot.key}): {snapshot.message}, sha256 {snapshot.sha256}")
+        self.stdout.write(str(directory_of(snapshot)))
+
+
+def _json(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError as problem:
+        raise argparse.ArgumentTypeError(f"this is not JSON: {problem.msg}") from None
+    if not isinstance(found, dict):
+        raise argparse.ArgumentTypeError("this is not a JSON object")
+    return found
