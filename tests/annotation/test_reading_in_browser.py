@@ -67,9 +67,12 @@ def test_on_a_phone_every_command_is_in_sight_and_flag_opens(chromium: Any, live
     desk = Desk(page, live_server, protocol={"write_in": "optional", "has_diff": True})
     desk.begin()
     assert page.evaluate(OUT_OF_SIGHT) == [] and page.evaluate(OVERFLOW) <= 0
+    bar = page.locator(".judging-bar").bounding_box()
+    assert bar is not None and bar["height"] <= 740 / 3  # what is read has the most of the screen
     page.tap(".judging-more summary:has-text('Flag')")
     page.tap(".flags label:has-text('The task') >> nth=0")
-    page.keyboard.press("Escape")
+    page.touchscreen.tap(180, 120)  # beside the panel, which covers its own button
+    page.wait_for_selector(".aside[open]", state="detached")
     page.tap("text=A is better")
     page.tap(".judging-send")
     page.wait_for_function("() => document.querySelector('#said').textContent === 'Saved.'")
