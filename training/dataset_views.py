@@ -38,9 +38,15 @@ FILE_WORDS = {
     "test.jsonl": "Held-out rows, JSON lines",
     "train.parquet": "Training rows, Parquet",
     "test.parquet": "Held-out rows, Parquet",
+    "unpaired-train.jsonl": "Answers without a pair, JSON lines",
+    "unpaired-test.jsonl": "Held-out answers without a pair, JSON lines",
+    "unpaired-train.parquet": "Answers without a pair, Parquet",
+    "unpaired-test.parquet": "Held-out answers without a pair, Parquet",
+    "near_duplicates.jsonl": "Held-out prompts of the same words as one that is trained on",
     "lineage.jsonl": "Which judgements each row comes from",
     "records.jsonl": "Every judged task with all votes: the full format",
     "dataset.json": "Recipe, columns and counts",
+    "README.md": "Card: what it is, who judged, how it was made",
     "manifest.json": "Hashes of all files",
 }
 

@@ -19,6 +19,7 @@ SAME_DOWNLOAD = timedelta(minutes=10)
 TYPES = {
     ".jsonl": "application/jsonl", ".json": "application/json", ".parquet": "application/vnd.apache.parquet",
     ".zst": "application/zstd", ".csv": "text/csv; charset=utf-8", ".zip": "application/zip",
+    ".md": "text/markdown; charset=utf-8",
 }  # fmt: skip
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 

@@ -47,7 +47,8 @@ class RunForm(forms.Form):
         super().__init__(*args, **kwargs)
         self.project = project
         trainable = project.model_versions.filter(purpose="policy").exclude(kind="outside").order_by("-id")
-        self.fields["method"].choices = [(m.name, f"{m.label} – {m.summary}") for m in METHODS.values()]  # type: ignore[attr-defined]
+        methods = [(m.name, f"{m.label} – {m.summary} Columns: {m.uses_in_words}.") for m in METHODS.values()]
+        self.fields["method"].choices = methods  # type: ignore[attr-defined]
         self.fields["snapshot"].queryset = project.snapshots.filter(status="succeeded").order_by("-id")  # type: ignore[attr-defined]
         self.fields["base"].queryset = trainable  # type: ignore[attr-defined]
         assert [value for value, _ in self.fields["effort"].choices] == list(EFFORTS)  # type: ignore[attr-defined]

@@ -6,6 +6,7 @@ Recipe and recorded membership give the same bytes on every database, so a freez
 import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
 from typing import Any
 
 from django.db import IntegrityError, InterfaceError, OperationalError, transaction
@@ -19,8 +20,9 @@ from core.bulk import Rows
 from core.errors import Conflict, DomainError, require
 from core.ids import new_key
 from core.storage import home, store_directory
+from training.card import write_card
 from training.formats.ballots import Counts
-from training.formats.files import chunks, write_description, write_parquet, write_rows
+from training.formats.files import chunks, write_description, write_near, write_parquet, write_rows
 from training.formats.policy import PairPolicy
 from training.formats.preference import Built
 from training.models import Snapshot, SnapshotJudgement
@@ -168,7 +170,9 @@ def _write(snapshot: Snapshot, token: str) -> None:
             )
         write_parquet(directory)
         write_records(directory, snapshot, beat=lambda: _go_on(snapshot, token))
+        write_near(directory, near.across())
         write_description(directory, recipe=_recipe(snapshot), counts=totals, sha256=sha256)
+        write_card(directory, snapshot, counts=totals, sha256=sha256)
         artifact_sha256 = store_directory(ARTIFACT_KIND, directory)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
@@ -218,3 +222,18 @@ def cancel_freeze(snapshot: Snapshot, *, by: User) -> None:
     with transaction.atomic():
         jobs.request_cancel(snapshot, by=by)
         record("dataset.cancel", user=by, project=snapshot.project, subject=snapshot)
+
+
+def freeze_anew(snapshot: Snapshot, *, by: User) -> Snapshot:
+    """Another snapshot by the recipe of this one, of the judgements as they stand now."""
+    taken = set(snapshot.project.snapshots.values_list("name", flat=True))
+    stem = snapshot.name[:90]
+    name = next(name for number in count(2) if (name := f"{stem}-{number}") not in taken)
+    return start_freeze(
+        project=snapshot.project,
+        name=name,
+        campaigns=list(snapshot.campaigns.all()),
+        selection=snapshot.selection,
+        pair_policy=snapshot.pair_policy,
+        by=by,
+    )

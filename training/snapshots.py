@@ -14,7 +14,7 @@ from training.rows import build, recipe_of, recorded_members
 ARTIFACT_KIND = "datasets"
 FILES = (
     "train.jsonl", "test.jsonl", "train.parquet", "test.parquet", "lineage.jsonl", "records.jsonl", "dataset.json",
-    "manifest.json",
+    "README.md", "manifest.json",
 )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ TINY_PARAMETERS = 100_000_000  # below it the starter model's settings hold; abo
 SMOKE_STEPS = 8
 SMALL_ROWS = 2_000
 BY_HAND = "set by hand"
+ROW_FIGURES = ("margin", "weight", "vote_share", "n_votes")  # columns of a frozen row beside its texts
 # How a recipe ends: done, failed (the last event says why), no spec, cancelled, directory held by another trainer.
 EXIT_DONE, EXIT_FAILED, EXIT_BAD_SPEC, EXIT_CANCELLED, EXIT_LOCKED = 0, 1, 2, 3, 75
 
@@ -194,6 +195,14 @@ class Method:
     produces: Literal["policy", "reward"]
     data: str
     preset: Callable[[Effort, Facts], Derived]
+    uses: tuple[str, ...] = ()  # of ROW_FIGURES, those that the method's loss reads
+
+    @property
+    def uses_in_words(self) -> str:
+        """What it makes of the figures of a row, for the run form."""
+        ignored = [name for name in ROW_FIGURES if name not in self.uses]
+        used = f"uses the {' and the '.join(self.uses)} of a row; " if self.uses else ""
+        return f"{used}{', '.join(ignored)}: not used"
 
 
 # --- presets --------------------------------------------------------------------------------------------------------
@@ -303,6 +312,7 @@ METHODS: Mapping[str, Method] = {
             produces="reward",
             data="preference",
             preset=_reward_preset,
+            uses=("margin",),
         ),
     )
 }
@@ -416,6 +426,12 @@ def _apply(values: dict[str, tuple[Any, str]], overrides: Mapping[str, Any], met
             raise ValueError(sentence_of(problem)) from None
     free = {"log_every", "evaluate_every", "save_every", "keep_checkpoints", "n_samples", "sample_tokens", "device"}
     for name, value in given.items():
+        if name.removeprefix("use_") in ROW_FIGURES and name not in method.settings.model_fields:
+            figure = name.removeprefix("use_").replace("_", " ")
+            raise ValueError(
+                f"{method.label} ignores the {figure} of a row: its loss counts every pair alike. Leave {name} out, or "
+                "keep weak and thin pairs out of the dataset when you freeze it."
+            )
         if name not in method.settings.model_fields and name not in free:
             raise ValueError(f"There is no setting {name!r} for {method.label}.")
         values[name] = (value, BY_HAND)

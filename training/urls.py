@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from training import dataset_views, evaluation_views, lineage_views, run_views
+from training import dataset_history_views, dataset_views, evaluation_views, lineage_views, run_views
 from training.exports import views as export_views
 
 app_name = "training"
@@ -14,6 +14,9 @@ urlpatterns = [
     path("datasets/<slug:key>/cancel/", dataset_views.cancel, name="snapshot-cancel"),
     path("datasets/<slug:key>/again/", dataset_views.again, name="snapshot-again"),
     path("datasets/<slug:key>/check/", dataset_views.check, name="snapshot-check"),
+    path("datasets/<slug:key>/since/", dataset_history_views.since, name="snapshot-since"),
+    path("datasets/<slug:key>/anew/", dataset_history_views.anew, name="snapshot-anew"),
+    path("datasets/<slug:key>/compare/", dataset_history_views.compare_with, name="snapshot-compare"),
     path("datasets/<slug:key>/files/<str:name>", dataset_views.dataset_file, name="snapshot-file"),
     path("datasets/<slug:key>/rows/<slug:row>/", dataset_views.dataset_row, name="snapshot-row"),
     path("datasets/<slug:key>/export/", export_views.new_export, name="export-new"),

@@ -91,12 +91,13 @@ PROJECT: dict[str, str] = {
                 "prompts/imports/<slug:key>/report.csv", "runs/", "runs/<slug:key>/", "rounds/", "rounds/<int:number>/",
             ),
             "GET SM, POST SM": (
-                "datasets/<slug:key>/export/",
+                "datasets/<slug:key>/export/", "datasets/<slug:key>/compare/", "datasets/<slug:key>/since/",
                 "datasets/new/", "deployments/", "evaluations/new/", "generate/new/", "models/new/", "prompts/<slug:key>/import/",
                 "prompts/import/", "runs/new/", "rounds/new/",
             ),
             "POST SM": (
-                "datasets/<slug:key>/again/", "datasets/<slug:key>/cancel/", "datasets/<slug:key>/check/",
+                "datasets/<slug:key>/again/", "datasets/<slug:key>/anew/", "datasets/<slug:key>/cancel/",
+                "datasets/<slug:key>/check/",
                 "exports/<slug:key>/again/", "exports/<slug:key>/cancel/",
                 "deployments/<slug:key>/cancel/", "deployments/<slug:key>/retire/", "deployments/<slug:key>/retry/",
                 "deployments/roll-back/", "evaluations/<slug:key>/again/", "evaluations/<slug:key>/cancel/",

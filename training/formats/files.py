@@ -6,7 +6,7 @@ version of the library that wrote them, which is why the dataset's hash is not t
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
@@ -25,7 +25,7 @@ T = TypeVar("T")
 FORMAT = "whetstone-preference-1"
 BLOCK_BYTES = 4 << 20
 LINEAGE, RECORDS, DESCRIPTION = "lineage.jsonl", "records.jsonl", "dataset.json"
-UNPAIRED = "unpaired"
+UNPAIRED, NEAR = "unpaired", "near_duplicates.jsonl"
 
 _MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 SCHEMA = pa.schema(
@@ -125,6 +125,30 @@ def write_description(directory: Path, *, recipe: Mapping[str, Any], counts: Map
     (directory / DESCRIPTION).write_bytes(
         json.dumps(description, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
     )
+
+
+def write_near(directory: Path, across: Sequence[tuple[str, str]]) -> None:
+    """``near_duplicates.jsonl``: prompts of the same words on both sides of the border, with their texts; no file for none.
+
+    across  (test, train): the first 16 digits of the prompts' hashes
+    """
+    if not across:
+        return
+    wanted = {prompt for pair in across for prompt in pair}
+    texts: dict[str, tuple[str, Any]] = {}
+    for name in SPLITS:
+        for row in read_rows(directory / f"{name}.jsonl"):
+            if row["prompt_id"][:16] in wanted:
+                texts[row["prompt_id"][:16]] = row["prompt_id"], row["prompt"]
+    with (directory / NEAR).open("wb") as file:
+        for pair in across:
+            if not set(pair) <= set(texts):  # a prompt whose rows are unpaired
+                continue
+            sides = {
+                split: {"prompt_id": texts[prompt][0], "prompt": texts[prompt][1]}
+                for split, prompt in zip(("test", "train"), pair, strict=True)
+            }
+            file.write(line_of(sides))
 
 
 def read_rows(path: Path) -> Iterator[Row]:

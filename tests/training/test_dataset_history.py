@@ -1,0 +1,204 @@
+"""A frozen dataset and time: judgements that no longer stand, the same recipe again, two datasets side by side, the card."""
+
+import json
+
+import pytest
+from django.db.models import ProtectedError
+from django.test import Client
+
+from accounts.models import Role
+from annotation.models import Judgement
+from tests.training.judged import (
+    freeze,
+    judge,
+    make_annotator,
+    make_answer,
+    make_arm,
+    make_campaign,
+    make_judged,
+    make_person,
+    make_project,
+    make_prompt,
+    make_set,
+    make_task,
+    take_back,
+)
+from training.card import CARD
+from training.comparing import compare
+from training.formats.files import NEAR, read_rows
+from training.freezing import freeze_anew, run_freeze
+from training.since import excluded_since
+from training.snapshots import check_snapshot, directory_of
+from training.specs import METHODS, derive
+
+pytestmark = pytest.mark.django_db
+
+
+def judgements_of(campaign):
+    return list(Judgement.objects.filter(assignment__task__campaign=campaign).order_by("pk"))
+
+
+@pytest.fixture
+def project():
+    return make_project(slug="lab", name="Lab")
+
+
+@pytest.fixture
+def ravi(project) -> Client:
+    client = Client()
+    client.force_login(make_person("Ravi", project, Role.RESEARCHER))
+    return client
+
+
+# ---- what became of its judgements ------------------------------------------------------------------------------------
+
+
+def test_judgements_that_no_longer_stand_are_named_and_may_be_left_behind(project, ravi):
+    campaign = make_judged(project, ["A"] * 5)
+    snapshot = freeze(project, [campaign], name="first")
+    assert excluded_since(snapshot) == {}
+    assert b"Every judgement in it still stands" in ravi.get(f"/p/lab/datasets/{snapshot.key}/since/").content
+    first, second, third, fourth, _ = judgements_of(campaign)
+    take_back(first)
+    take_back(second, verdict="voided", status="released")
+    take_back(third, verdict="ranked", status="submitted")
+    fourth.assignment.task.status = "retired"
+    fourth.assignment.task.save()
+    assert excluded_since(snapshot) == {"voided": 1, "withdrawn": 1, "superseded": 1, "retired": 1}
+    page = ravi.get(f"/p/lab/datasets/{snapshot.key}/since/").content.decode()
+    assert "4 of its judgements would stay out now" in page and "Freeze again without them" in page
+    check_snapshot(snapshot)  # the old one is as it was
+    made = freeze_anew(snapshot, by=make_person("Rita", project, Role.RESEARCHER))
+    run_freeze(made.pk)
+    made.refresh_from_db()
+    assert (made.name, made.pair_policy) == ("first-2", snapshot.pair_policy)
+    assert made.total_steps == 2 and snapshot.total_steps == 5
+
+
+def test_a_member_cannot_be_deleted_from_under_a_snapshot(project):
+    campaign = make_judged(project, ["A"])
+    freeze(project, [campaign])
+    with pytest.raises(ProtectedError):
+        judgements_of(campaign)[0].delete()
+
+
+# ---- side by side ----------------------------------------------------------------------------------------------------
+
+
+def test_two_datasets_differ_by_rows_in_out_and_changed_and_say_why(project, ravi):
+    campaign = make_judged(project, ["A", "A", "A", "A"])
+    before = freeze(project, [campaign], name="before")
+    gone, turned, more, _ = judgements_of(campaign)
+    take_back(gone)
+    for _ in range(2):
+        judge(turned.assignment.task, make_annotator(project), "B")
+    judge(more.assignment.task, make_annotator(project), "A")
+    make_judged(project, ["B"], campaign=campaign)
+    after = freeze(project, [campaign], name="after")
+    found = compare(before, after)
+    assert found.counts == {"in": 1, "out": 1, "changed": 2, "same": 1}
+    assert found.why == {
+        ("in", "new_judgements"): 1, ("out", "gone_judgements"): 1, ("changed", "turned"): 1,
+        ("changed", "new_judgements"): 1,
+    }  # fmt: skip
+    assert (found.left, found.n_joined, found.recipes_differ) == ({"withdrawn": 1}, 4, False)
+    back = compare(after, before)
+    assert (back.counts["in"], back.counts["out"], back.counts["changed"]) == (1, 1, 2)
+    page = ravi.get(f"/p/lab/datasets/{after.key}/compare/", {"with": before.key}).content.decode()
+    assert "the other answer is chosen now" in page and "undone by their author" in page
+
+
+def test_the_same_judgements_by_another_recipe_are_told_apart(project):
+    campaign = make_judged(project, ["A", "B"], campaign=make_campaign(project, strength_levels=2))
+    judge(campaign.tasks.first(), make_annotator(project), "A", strength=2)
+    before, after = (freeze(project, [campaign], pair_policy={"aggregation": a}) for a in ("majority", "votes"))
+    found = compare(before, after)
+    assert found.recipes_differ and found.left == {} and found.counts["same"] == 1
+    assert compare(before, freeze(project, [campaign])).counts == {"same": 2}
+    capped = freeze(project, [campaign], selection={"max_per_annotator": 1})
+    assert compare(before, capped).left == {"not_chosen": 1}
+
+
+def test_nothing_to_compare_with_is_said(project, ravi):
+    snapshot = freeze(project, [make_judged(project, ["A"])])
+    assert b"There is no other dataset" in ravi.get(f"/p/lab/datasets/{snapshot.key}/compare/").content
+    same = ravi.get(f"/p/lab/datasets/{snapshot.key}/compare/", {"with": snapshot.key})
+    assert same.status_code == 422 and b"one and the same dataset" in same.content
+    assert ravi.get(f"/p/lab/datasets/{snapshot.key}/compare/", {"with": "zzz"}).status_code == 404
+
+
+# ---- the card and the border -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def carded(project):
+    campaign = make_judged(project, ["A", "B", "A", "tie"], n_held_out=1)
+    task = campaign.tasks.first()
+    task.prompt.set.licence = "CC-BY-4.0"
+    task.prompt.set.save()
+    campaign.name, campaign.question = 'Help | "fulness"', "Which?"
+    campaign.save()
+    for says in ("A", "B", "A"):
+        judge(task, make_annotator(project), says)
+    return freeze(project, [campaign], pair_policy={"unpaired": True})
+
+
+def test_the_card_says_what_who_and_how(carded):
+    text = (directory_of(carded) / CARD).read_text()
+    assert text.startswith(
+        '---\npretty_name: "Preferences: Help | \\"fulness\\""\nlicense: cc-by-4.0\nsize_categories: ["n<1K"]\n'
+    )
+    assert carded.sha256 in text and 'Help \\| "fulness"' in text and "held out from training" in text
+    for member in carded.members.select_related("judgement__assignment__annotator"):
+        assert member.judgement.assignment.annotator.pseudonym in text
+    assert "95 % interval" in text and '"aggregation": "majority"' in text
+
+
+def test_datasets_reads_the_directory_by_its_card(carded, tmp_path):
+    load_dataset = pytest.importorskip("datasets").load_dataset
+    rows = load_dataset(str(directory_of(carded)), cache_dir=str(tmp_path))
+    assert {split: len(rows[split]) for split in rows} == {split: n for split, n in carded.counts["rows"].items() if n}
+    assert rows["train"][0] == next(read_rows(directory_of(carded) / "train.jsonl"))
+
+
+def test_prompts_of_the_same_words_across_the_border_are_listed(project):
+    prompts, arm, campaign = make_set(project), make_arm(project), make_campaign(project)
+    for text, split in (("Cook rice how?", "train"), ("how: cook RICE", "holdout"), ("Bake bread?", "train")):
+        prompt = make_prompt(prompts, text, split=split)
+        task = make_task(campaign, [make_answer(arm, prompt, word) for word in ("a", "b")])
+        judge(task, make_annotator(project), "A")
+    snapshot = freeze(project, [campaign])
+    (entry,) = read_rows(directory_of(snapshot) / NEAR)
+    assert entry["test"]["prompt"][0]["content"] == "how: cook RICE"
+    assert entry["train"]["prompt"][0]["content"] == "Cook rice how?"
+    assert snapshot.counts["near_duplicates"] == 1
+
+
+def test_a_prompt_of_the_same_words_may_be_dropped(project):
+    prompts, arm, campaign = make_set(project), make_arm(project), make_campaign(project)
+    for text in ("Cook rice how?", "how: cook RICE"):
+        prompt = make_prompt(prompts, text)
+        task = make_task(campaign, [make_answer(arm, prompt, word) for word in ("a", "b")])
+        judge(task, make_annotator(project), "A")
+    snapshot = freeze(project, [campaign], pair_policy={"duplicates": "drop"})
+    assert (snapshot.counts["rows"]["train"], snapshot.counts["dropped"]["same_words"]) == (1, 1)
+    check_snapshot(snapshot)
+
+
+# ---- what a method makes of a row's figures --------------------------------------------------------------------------
+
+
+def test_a_run_that_asks_for_an_ignored_weight_is_refused():
+    facts = {"n_parameters": 10_000_000, "context_length": 256, "n_train": 100}
+    files = {"base_model": "m", "train_file": "t", "output_dir": "o"}
+    for method, asked in (("dpo", "use_weight"), ("dpo", "use_margin"), ("reward", "use_weight")):
+        with pytest.raises(ValueError, match=r"ignores the (weight|margin) of a row"):
+            derive(method, "small", **facts, **files, overrides={asked: True})
+    derive("reward", "small", **facts, **files, overrides={"use_margin": False})
+    assert METHODS["dpo"].uses == () and METHODS["reward"].uses == ("margin",)
+
+
+def test_the_recipe_is_in_the_card_as_it_was_stored(carded):
+    text = (directory_of(carded) / CARD).read_text()
+    block = text.split("```json\n")[1].split("\n```")[0]
+    assert json.loads(block) == {"selection": carded.selection, "pair_policy": carded.pair_policy}
