@@ -83,6 +83,7 @@ PROJECT: dict[str, str] = {
         address: methods
         for methods, addresses in {
             "GET SM": (
+                "datasets/<slug:key>/compare/", "datasets/<slug:key>/since/",
                 "datasets/", "datasets/<slug:key>/", "datasets/<slug:key>/files/<str:name>", "datasets/<slug:key>/rows/<slug:row>/",
                 "exports/<slug:key>/", "exports/<slug:key>/file/<str:signed>/<str:name>",
                 "deployments/<slug:key>/", "evaluations/", "evaluations/<slug:key>/", "generate/", "generate/<slug:key>/",
@@ -91,7 +92,7 @@ PROJECT: dict[str, str] = {
                 "prompts/imports/<slug:key>/report.csv", "runs/", "runs/<slug:key>/", "rounds/", "rounds/<int:number>/",
             ),
             "GET SM, POST SM": (
-                "datasets/<slug:key>/export/", "datasets/<slug:key>/compare/", "datasets/<slug:key>/since/",
+                "datasets/<slug:key>/export/",
                 "datasets/new/", "deployments/", "evaluations/new/", "generate/new/", "models/new/", "prompts/<slug:key>/import/",
                 "prompts/import/", "runs/new/", "rounds/new/",
             ),
