@@ -85,7 +85,7 @@ PROJECT: dict[str, str] = {
             "GET SM": (
                 "datasets/<slug:key>/compare/", "datasets/<slug:key>/since/",
                 "datasets/", "datasets/<slug:key>/", "datasets/<slug:key>/files/<str:name>", "datasets/<slug:key>/rows/<slug:row>/",
-                "exports/<slug:key>/", "exports/<slug:key>/file/<str:signed>/<str:name>",
+                "datasets/exports/<slug:key>/", "datasets/exports/<slug:key>/file/<str:signed>/<str:name>",
                 "deployments/<slug:key>/", "evaluations/", "evaluations/<slug:key>/", "generate/", "generate/<slug:key>/",
                 "generate/<slug:key>/answers/", "models/", "models/<slug:key>/", "models/fetches/<slug:key>/", "prompts/",
                 "prompts/<slug:key>/", "prompts/<slug:key>/<slug:prompt_key>/", "prompts/imports/<slug:key>/",
@@ -99,7 +99,7 @@ PROJECT: dict[str, str] = {
             "POST SM": (
                 "datasets/<slug:key>/again/", "datasets/<slug:key>/anew/", "datasets/<slug:key>/cancel/",
                 "datasets/<slug:key>/check/",
-                "exports/<slug:key>/again/", "exports/<slug:key>/cancel/",
+                "datasets/exports/<slug:key>/again/", "datasets/exports/<slug:key>/cancel/",
                 "deployments/<slug:key>/cancel/", "deployments/<slug:key>/retire/", "deployments/<slug:key>/retry/",
                 "deployments/roll-back/", "evaluations/<slug:key>/again/", "evaluations/<slug:key>/cancel/",
                 "evaluations/<slug:key>/reveal/", "generate/<slug:key>/cancel/", "generate/<slug:key>/go-on/",

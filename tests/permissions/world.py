@@ -202,7 +202,7 @@ class World:
         run_export(job.pk)
         job.refresh_from_db()
         links = {letter: link_for(job, user) for letter, user in {**self.members, "*": self.all_roles}.items()}
-        signed = "exports/<slug:key>/file/<str:signed>"
+        signed = "datasets/exports/<slug:key>/file/<str:signed>"
         self.links = {letter: {signed: link.split("/")[-2]} for letter, link in links.items()}
-        self.values |= {"exports/<slug:key>": job.key, f"{signed}/<str:name>": job.filename, **self.links["*"]}
+        self.values |= {"datasets/exports/<slug:key>": job.key, f"{signed}/<str:name>": job.filename, **self.links["*"]}
         return snapshot

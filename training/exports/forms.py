@@ -27,7 +27,6 @@ class ExportForm(forms.Form):
         label="Which prompts",
         choices=[("train", "Those to train on"), ("test", "The held-out ones: never train on them")],
         widget=forms.RadioSelect,
-        required=False,
     )
     details = forms.BooleanField(label="Further columns: ids, votes behind a row, weights", required=False)
     models = forms.BooleanField(
@@ -46,9 +45,11 @@ class ExportForm(forms.Form):
         self.fields["container"].choices = [  # type: ignore[attr-defined]
             (name, CONTAINERS[name].label if name in CONTAINERS else "Zip of several files") for name in names
         ]
-        if data is not None and data.get("container") not in names:
-            # Another format was chosen, which cannot be written like the one before.
-            self.data = {**data.dict(), "container": names[0]}
+        if data is not None:
+            # Of another format that was chosen before: what this one cannot be, or was not asked, has its default.
+            container = data.get("container")
+            filled = {"container": container if container in names else names[0], "split": data.get("split", "train")}
+            self.data = {**data.dict(), **filled}
         for name in ("split", "details", "models", "people"):
             if name not in self.chosen.uses:
                 del self.fields[name]

@@ -54,7 +54,7 @@ def test_the_page_says_what_a_format_holds_and_what_it_cannot_carry(client, data
     page = client.get(page_of(dataset), {"file_format": each.name, "container": "csv"}).content.decode()
     for what in each.cannot:
         assert what in page.replace("&#x27;", "'")
-    assert all(f"<code>{column.name}</code>" in page for column in each.columns if not column.needs)
+    assert all(f">{column.name}</code>" in page for column in each.columns if not column.needs)
     offered = re.findall(r'<option value="([^"]+)"', page.split('name="container"')[1].split("</select>")[0])
     assert offered == list(each.containers)
 
@@ -77,7 +77,7 @@ def test_a_click_makes_the_export_and_its_page_follows_it(client, dataset, djang
 
 
 def link_pattern(job) -> re.Pattern[str]:
-    return re.compile(rf'href="(/p/{job.project.slug}/exports/{job.key}/file/[^"]+)"')
+    return re.compile(rf'href="(/p/{job.project.slug}/datasets/exports/{job.key}/file/[^"]+)"')
 
 
 def test_a_choice_that_cannot_be_is_a_form_with_an_error(client, dataset):
@@ -89,7 +89,7 @@ def test_a_choice_that_cannot_be_is_a_form_with_an_error(client, dataset):
 def test_a_failed_export_says_why_and_can_be_asked_for_again(client, dataset):
     job = ready(dataset)
     ExportJob.objects.filter(pk=job.pk).update(status="failed", error="The disk is full.")
-    url = f"/p/{dataset.project.slug}/exports/{job.key}/"
+    url = f"/p/{dataset.project.slug}/datasets/exports/{job.key}/"
     assert "The disk is full." in client.get(url).content.decode()
     again = client.post(f"{url}again/")
     assert ExportJob.objects.order_by("-pk")[0].key in again.headers["Location"]
@@ -97,7 +97,7 @@ def test_a_failed_export_says_why_and_can_be_asked_for_again(client, dataset):
 
 def test_cancel_by_its_button(client, dataset):
     job = start_export(snapshot=dataset, file_format="hh", container="jsonl", by=None)
-    client.post(f"/p/{dataset.project.slug}/exports/{job.key}/cancel/")
+    client.post(f"/p/{dataset.project.slug}/datasets/exports/{job.key}/cancel/")
     job.refresh_from_db()
     assert job.status == "cancelled"
 
@@ -168,7 +168,7 @@ def test_another_projects_export_is_none(client, dataset, sam):
     job = ready(dataset)
     strange = make_project()
     Membership.objects.create(project=strange, user=sam, is_researcher=True)
-    assert client.get(f"/p/{strange.slug}/exports/{job.key}/").status_code == 404
+    assert client.get(f"/p/{strange.slug}/datasets/exports/{job.key}/").status_code == 404
     assert client.get(link_for(job, sam).replace(dataset.project.slug, strange.slug)).status_code == 404
 
 
