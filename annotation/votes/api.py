@@ -15,6 +15,7 @@ from accounts.tokens import Scope
 from annotation.models import VoteImport
 from annotation.votes import job as services
 from annotation.votes.choices import MAX_GUIDELINES, MAX_OPEN_FOR
+from annotation.votes.files import report_path
 from annotation.votes.views import report_response
 from core.api import StrictSerializer
 from core.errors import require
@@ -79,6 +80,7 @@ class NewVoteImportSerializer(StrictSerializer):
     guidelines = serializers.CharField(max_length=MAX_GUIDELINES, allow_blank=True, default="")
     licence = serializers.CharField(max_length=100, allow_blank=True, default="")
     is_holdout_only = serializers.BooleanField(default=False)
+    allow_secrets = serializers.BooleanField(default=False)
     open_for = serializers.IntegerField(min_value=0, max_value=MAX_OPEN_FOR, default=0)
     mapping = serializers.DictField(
         child=serializers.JSONField(), default=dict, help_text="role -> column, for a table that no format knows"
@@ -118,7 +120,8 @@ class Imports(_VoteImports):
             name=given["name"],
             source=given["source"],
             choices={
-                name: given[name] for name in ("question", "guidelines", "licence", "is_holdout_only", "open_for")
+                name: given[name]
+                for name in ("question", "guidelines", "licence", "is_holdout_only", "open_for", "allow_secrets")
             },
             mapping=given["mapping"],
             skip_bad_rows=given["skip_bad_rows"],
@@ -141,7 +144,7 @@ class Report(_VoteImports):
     def get(self, given: Given, key: str) -> Any:
         """Every bad row with its line and its reason, as CSV."""
         job = self.found(self.rows, key=key)
-        if not services.report_path(job).exists():
+        if not report_path(job).exists():
             raise NotFound("This import has no report yet.")
         return report_response(job)
 

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from annotation.votes.judged import Header, Judged, Row, Score, Vote
+from core.confidential import first_secret, has_address
 from core.ids import sha256_hex
 from core.reading import BadRow
 from core.uploads import inert
@@ -39,6 +40,8 @@ class Found:
     models: set[str] = field(default_factory=set)
     verdicts: set[str] = field(default_factory=set)
     n_votes: int = 0
+    n_secrets: int = 0  # rows that were quarantined
+    n_addresses: int = 0  # rows with an e-mail address or a telephone number
     has_pairs: bool = False  # any row of two answers or more
     most_answers: int = 2
     strength_levels: int = 0
@@ -78,6 +81,7 @@ class Checker:
     copy: Path
     report: Path
     progress: Callable[[int, int], None]  # rows read, bad rows
+    allows_secrets: bool = False
     found: Found = field(default_factory=Found)
     fresh: list[tuple[bytes, bytes, int]] = field(default_factory=list)  # votes of this chunk: key, what they say, line
 
@@ -105,8 +109,11 @@ class Checker:
 
     def _chunk(self, chunk: list[Row], seen: sqlite3.Connection, writer: Any, copy: Any) -> None:
         good = [row for row in chunk if isinstance(row, Judged)]
+        quarantined = self._quarantined(good)
+        good = [row for row in good if row.line not in quarantined]
         self._learn_campaigns(row for row in chunk if isinstance(row, Header))
         bad = [row for row in chunk if isinstance(row, BadRow)]
+        bad += quarantined.values()
         placed = [Placed.of(row) for row in good]
         groups = [place.group for place in placed]
         refused = {row.line: row for row in self.groups.conflicts([row.prompt for row in good], groups)}
@@ -131,6 +138,17 @@ class Checker:
             if len(self.found.bad) < SHOWN_BAD_ROWS:
                 self.found.bad.append({"line": row.line, "reason": row.reason, "excerpt": row.excerpt})
         self.found.n_rows += len(chunk)
+
+    def _quarantined(self, rows: Iterable[Judged]) -> dict[int, BadRow]:
+        """Rows that hold what looks like a secret, by line. Their reports never repeat it."""
+        found: dict[int, BadRow] = {}
+        for row in rows:
+            texts = _texts(row)
+            self.found.n_addresses += any(map(has_address, texts))
+            if not self.allows_secrets and (what := first_secret(texts)):
+                self.found.n_secrets += 1
+                found[row.line] = BadRow(row.line, f"Quarantined: the row holds what looks like {what}.")
+        return found
 
     def _learn_campaigns(self, headers: Iterable[Header]) -> None:
         for header in headers:
@@ -194,6 +212,14 @@ class Checker:
         known[1], known[2] = min(known[1], value), max(known[2], value)
         if len(self.found.criteria) > MAX_CRITERIA:
             raise TooMuch(f"The votes score more than {MAX_CRITERIA} criteria.")
+
+
+def _texts(row: Judged) -> list[str]:
+    texts = [message["content"] for message in row.prompt.messages] + [answer.text for answer in row.answers]
+    for vote in row.votes:
+        if vote.comment or vote.write_in:
+            texts += (vote.comment, vote.write_in)
+    return texts
 
 
 @dataclass(slots=True)

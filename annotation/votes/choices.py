@@ -16,6 +16,7 @@ class Choices:
     guidelines       the instruction they had read, Markdown
     licence          of the prompts and answers
     is_holdout_only  no prompt of it ever trains a model
+    allow_secrets    rows that hold what looks like a secret come in too: an admin's decision
     open_for         how many more judgements each task takes by people here; 0 closes the campaign
     """
 
@@ -24,6 +25,7 @@ class Choices:
     licence: str = ""
     is_holdout_only: bool = False
     open_for: int = 0
+    allow_secrets: bool = False
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> "Choices":

@@ -76,6 +76,11 @@ class VotesForm(OnceForm):
     is_holdout_only = forms.BooleanField(
         label="For holdout only", required=False, help_text="No vote of it ever trains a model."
     )
+    allow_secrets = forms.BooleanField(
+        label="Let rows with secrets in",
+        required=False,
+        help_text="Rows that hold what looks like a key, a token or a card number are quarantined otherwise. Only an admin may.",
+    )
     skip_bad_rows = forms.BooleanField(
         label="Skip rows that cannot be used",
         required=False,
@@ -100,5 +105,5 @@ class VotesForm(OnceForm):
 
     def choices(self) -> dict[str, Any]:
         """As ``votes.choices.Choices``."""
-        names = ("question", "guidelines", "licence", "is_holdout_only", "open_for")
+        names = ("question", "guidelines", "licence", "is_holdout_only", "open_for", "allow_secrets")
         return {name: self.cleaned_data[name] for name in names}

@@ -4,14 +4,12 @@ Nobody sees any of it before the end: the campaign is in stage building, the pro
 What identifies a prompt, an answer or a task is a hash of its content, so a chunk finds what earlier ones have stored.
 """
 
-import hashlib
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -30,15 +28,14 @@ from annotation.models import (
     Score,
     TaskCandidate,
 )
-from annotation.pairs import position_of, set_sha256
+from annotation.pairs import position_of
+from annotation.votes.chunks import Chunk, Task
 from annotation.votes.outside import Models
 from core.bulk import Rows, among, keys_from, new_ids, taken
 from core.ids import KEY_LENGTH, new_key, seed_from
 from generation.groups import Groups
 from generation.models import Candidate, GenerationJob, Prompt, PromptImport
 
-CHUNK_LINES = 1000
-CHUNK_BYTES = 8 << 20
 KEPT_PEOPLE = 200_000  # ids of people held in memory; more of them are asked for again
 NONE = "[]"
 NOTHING: Mapping[str, Any] = {}
@@ -58,30 +55,6 @@ class Target:
     source: str
     open_for: int  # seats of each task beyond the votes that came with it
     keeps_names: bool = False  # people's ids are pseudonyms already: those of the full format
-
-
-@dataclass(slots=True)
-class _Task:
-    pk: int
-    slots: dict[int, int]  # candidate -> slot
-    n_seats: int = 0  # taken before this chunk
-
-
-def checked_lines(path: Path, offset: int) -> Iterator[tuple[list[Any], int]]:
-    """Chunks of the checked copy from a byte on, each with the byte after it."""
-    with path.open("rb") as file:
-        file.seek(offset)
-        chunk: list[Any] = []
-        n_bytes = 0
-        for line in file:
-            chunk.append(orjson.loads(line))
-            n_bytes += len(line)
-            if len(chunk) >= CHUNK_LINES or n_bytes >= CHUNK_BYTES:
-                offset += n_bytes
-                yield chunk, offset
-                chunk, n_bytes = [], 0
-        if chunk:
-            yield chunk, offset + n_bytes
 
 
 class Store:
@@ -124,9 +97,9 @@ class Store:
 
     # ---- reading ----
 
-    def prepare(self, lines: Sequence[Any]) -> "_Chunk":
+    def prepare(self, lines: Sequence[Any]) -> Chunk:
         """Look up what is there already. Nobody else writes to these rows, so no lock is needed yet."""
-        chunk = _Chunk(lines, self.salt)
+        chunk = Chunk(lines, self.salt)
         contents = {line[0] for line in lines}
         chunk.prompts = dict(
             among(Prompt.objects.filter(set=self.target.prompts.set_id), "content_sha256", contents).values_list(
@@ -151,7 +124,7 @@ class Store:
         self._know_people({vote[0] for line in lines for vote in line[5]})
         return chunk
 
-    def _find_tasks(self, chunk: "_Chunk") -> None:
+    def _find_tasks(self, chunk: Chunk) -> None:
         maybe: dict[int, set[str]] = defaultdict(set)
         for (campaign, task), keys in zip(chunk.tasks, chunk.keys, strict=True):
             if all(key in chunk.candidates for key in keys):
@@ -160,7 +133,7 @@ class Store:
             if number < len(self.target.campaigns):
                 self._find_tasks_of(number, tasks, chunk)
 
-    def _find_tasks_of(self, number: int, tasks: Iterable[str], chunk: "_Chunk") -> None:
+    def _find_tasks_of(self, number: int, tasks: Iterable[str], chunk: Chunk) -> None:
         there = ComparisonTask.objects.filter(campaign=self.target.campaigns[number], candidates_sha256__in=tasks)
         found = {pk: (sha, n) for pk, sha, n in there.values_list("pk", "candidates_sha256", "n_taken")}
         slots: dict[int, dict[int, int]] = defaultdict(dict)
@@ -168,7 +141,7 @@ class Store:
             "task_id", "candidate_id", "slot"
         ):
             slots[task][candidate] = slot
-        chunk.known |= {(number, sha): _Task(pk, slots[pk], n) for pk, (sha, n) in found.items()}
+        chunk.known |= {(number, sha): Task(pk, slots[pk], n) for pk, (sha, n) in found.items()}
 
     def _know_people(self, names: Iterable[str]) -> None:
         if len(self.people) > KEPT_PEOPLE:
@@ -182,7 +155,7 @@ class Store:
 
     # ---- writing ----
 
-    def write(self, chunk: "_Chunk") -> Counter[str]:
+    def write(self, chunk: Chunk) -> Counter[str]:
         """Insert what is new; how many of each kind that was. The caller's transaction holds the lock on writing."""
         self._make_people(chunk)
         self._write_prompts(chunk)
@@ -192,7 +165,7 @@ class Store:
             self._write_votes(chunk)
         return chunk.counts
 
-    def _make_people(self, chunk: "_Chunk") -> None:
+    def _make_people(self, chunk: Chunk) -> None:
         names = {vote[0] for line in chunk.lines for vote in line[5]} - self.people.keys()
         if not names:
             return
@@ -211,7 +184,7 @@ class Store:
         Annotator.objects.bulk_create(fresh, ignore_conflicts=True, batch_size=1000)
         self._know_people(names)
 
-    def _write_prompts(self, chunk: "_Chunk") -> None:
+    def _write_prompts(self, chunk: Chunk) -> None:
         fresh: dict[str, Any] = {}
         for line in chunk.lines:
             if line[0] not in chunk.prompts:
@@ -238,7 +211,7 @@ class Store:
         self.target.prompts.n_added += len(rows)
         chunk.counts["prompts"] += len(rows)
 
-    def _write_candidates(self, chunk: "_Chunk") -> None:
+    def _write_candidates(self, chunk: Chunk) -> None:
         fresh: dict[str, tuple[Any, ...]] = {}
         arms, indexes, n_empty = self.models.arms, chunk.indexes, 0
         for keys, line in zip(chunk.keys, chunk.lines, strict=True):
@@ -258,7 +231,7 @@ class Store:
         chunk.counts["answers"] += len(fresh)
         chunk.counts["empty"] += n_empty
 
-    def _write_tasks(self, chunk: "_Chunk") -> None:
+    def _write_tasks(self, chunk: Chunk) -> None:
         n_more: Counter[tuple[int, str]] = Counter()
         fresh: dict[tuple[int, str], int] = {}
         for place, (task, line) in enumerate(zip(chunk.tasks, chunk.lines, strict=True)):
@@ -283,7 +256,7 @@ class Store:
             )  # fmt: skip
             of_task = [chunk.candidates[key] for key in sorted(chunk.keys[place])]
             slots += [(pk, candidate, slot) for slot, candidate in enumerate(of_task)]
-            chunk.known[task] = _Task(pk, {candidate: slot for slot, candidate in enumerate(of_task)})
+            chunk.known[task] = Task(pk, {candidate: slot for slot, candidate in enumerate(of_task)})
         self.task_rows.insert(rows)
         self.slot_rows.insert(slots)
         old = [(n, n, n, chunk.known[task].pk) for task, n in n_more.items() if n and task not in fresh]
@@ -297,7 +270,7 @@ class Store:
                 )
         chunk.counts["tasks"] += len(rows)
 
-    def _write_votes(self, chunk: "_Chunk") -> None:
+    def _write_votes(self, chunk: Chunk) -> None:
         n = sum(len(line[5]) for line in chunk.lines)
         turn_ids, judgement_ids, keys = new_ids(Assignment, n), new_ids(Judgement, n), _keys(2 * n)
         turns, judgements, ranks, scores = [], [], [], []
@@ -394,31 +367,6 @@ def _told(more: Mapping[str, Any]) -> tuple[Any, ...]:
 def _flagged(more: Mapping[str, Any], task: int, candidates: Sequence[int], person: int) -> Iterator[tuple[Any, ...]]:
     for answer, kind, reason, status in more.get("flags", ()):
         yield new_key(), task, None if answer is None else candidates[answer], person, kind, reason, status
-
-
-class _Chunk:
-    """Lines of the checked copy with what is known of them."""
-
-    def __init__(self, lines: Sequence[Any], salt: bytes) -> None:
-        self.lines = lines
-        self.keys: list[list[str]] = []  # of the candidates, in the row's order
-        self.tasks: list[tuple[int, str]] = []  # (campaign, candidates_sha256)
-        digests = bytearray()
-        for line in lines:
-            for answer in line[4]:
-                # The key is drawn from the import's own and the answer's content: found again after a kill, told by nobody else.
-                digests += hashlib.sha256(salt + answer[0].encode()).digest()[:KEY_LENGTH]
-        drawn = iter(keys_from(bytes(digests)))
-        for line in lines:
-            keys = [next(drawn) for _ in line[4]]
-            self.keys.append(keys)
-            self.tasks.append((line[7].get("campaign", 0) if line[7] else 0, set_sha256(keys)))
-        self.prompts: dict[str, int] = {}
-        self.splits: dict[str, Any] = {}
-        self.candidates: dict[str, int] = {}
-        self.indexes: dict[tuple[int, int], int] = {}
-        self.known: dict[tuple[int, str], _Task] = {}
-        self.counts: Counter[str] = Counter()
 
 
 def _json(value: Any) -> str:

@@ -14,8 +14,10 @@ from accounts.access import person, project_view
 from accounts.models import Project, Role
 from annotation.models import ImportStatus, VoteImport
 from annotation.votes import job as services
+from annotation.votes.files import report_path, stored_path
 from annotation.votes.forms import MappingForm, VotesForm
 from annotation.votes.judged import LETTERS, Judged, Vote
+from annotation.votes.previewing import preview_of
 from annotation.votes.sources.mapped import guessed
 from core.errors import DomainError
 from core.htmx import posted, render_page, see_other
@@ -128,7 +130,7 @@ def vote_import(request: HttpRequest, project: Project, key: str) -> HttpRespons
 
 def _page(request: HttpRequest, job: VoteImport, sent: MappingForm | None = None) -> HttpResponse:
     project, is_draft = job.project, job.status == ImportStatus.DRAFT
-    preview = services.preview_of(job)
+    preview = preview_of(job)
     mapping = sent
     if sent is None and is_draft and preview.columns:
         mapping = MappingForm(columns=preview.columns, initial=job.mapping or guessed(preview.columns))
@@ -140,8 +142,8 @@ def _page(request: HttpRequest, job: VoteImport, sent: MappingForm | None = None
         rows=[_shown(row) for row in preview.rows] if is_draft else [],
         counts=[(label, job.counts[name], note) for name, label, note in COUNTED if job.counts.get(name)],
         choices=_choices_in_words(job),
-        has_file=services.stored_path(job).exists(),
-        has_report=services.report_path(job).exists(),
+        has_file=stored_path(job).exists(),
+        has_report=report_path(job).exists(),
         n_hidden=max(0, job.n_bad - len(job.bad_rows)),
         mapping=mapping,
     )
@@ -154,7 +156,7 @@ def _page(request: HttpRequest, job: VoteImport, sent: MappingForm | None = None
 def map_import(request: HttpRequest, project: Project, key: str) -> HttpResponse:
     """Say which column is what."""
     job = _import(project, key)
-    form = MappingForm(request.POST, columns=services.preview_of(job).columns, initial={})
+    form = MappingForm(request.POST, columns=preview_of(job).columns, initial={})
     if form.is_valid():
         try:
             services.map_import(job, form.mapping(), by=person(request))
@@ -240,7 +242,7 @@ def import_report(request: HttpRequest, project: Project, key: str) -> FileRespo
 
 
 def report_response(job: VoteImport) -> FileResponse:
-    path = services.report_path(job)
+    path = report_path(job)
     if not path.exists():
         raise Http404("This import has no report.")
     return FileResponse(

@@ -26,13 +26,13 @@ from annotation.models import (
 )
 from annotation.rows import said_of
 from annotation.tasks import run_vote_import
-from annotation.votes import checking, storing
+from annotation.votes import checking, chunks, running, storing
 from annotation.votes import job as service
+from annotation.votes.files import report_path, stored_path
 from annotation.votes.job import (
     begin_import,
     cancel_import,
     import_now,
-    report_path,
     retry_import,
     run_import,
     start_import,
@@ -69,7 +69,7 @@ def ravi() -> User:
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storing, "CHUNK_LINES", 3)
+    monkeypatch.setattr(chunks, "CHUNK_LINES", 3)
     monkeypatch.setattr(checking, "CHUNK_ROWS", 2)
 
 
@@ -342,13 +342,13 @@ def test_a_killed_import_goes_on_where_it_was(
 
 def test_a_worker_that_lost_its_lease_writes_nothing_more(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     job = start_import(project=project, upload=jsonl(*mixed(9)), filename="v.jsonl", name="votes", by=None)
-    real = service._Worker._store
+    real = running._Worker._store
 
     def taken_over(worker: Any) -> None:
         VoteImport.objects.filter(pk=job.pk).update(lease_token="somebody else")
         real(worker)
 
-    monkeypatch.setattr(service._Worker, "_store", taken_over)
+    monkeypatch.setattr(running._Worker, "_store", taken_over)
     run_import(job.pk)
     job.refresh_from_db()
     assert (job.status, Judgement.objects.count()) == (JobStatus.RUNNING, 0)
@@ -408,7 +408,7 @@ def test_a_draft_waits_for_a_person_and_can_be_given_up(project: Project, ravi: 
     assert job.status == JobStatus.SUCCEEDED
     other = start_import(project=project, upload=jsonl(row(2)), name="other", is_draft=True, by=ravi)
     cancel_import(other, by=ravi)
-    assert other.status == JobStatus.CANCELLED and not service.stored_path(other).exists()
+    assert other.status == JobStatus.CANCELLED and not stored_path(other).exists()
 
 
 def test_nothing_is_left_in_the_uploads_but_the_report(project: Project) -> None:

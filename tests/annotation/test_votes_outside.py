@@ -13,7 +13,8 @@ from accounts.tokens import create_token
 from annotation.building import plan
 from annotation.models import Campaign, ComparisonTask, Judgement, VoteImport
 from annotation.pairs import Pairing
-from annotation.votes.job import begin_import, map_import, run_import, start_import
+from annotation.votes.files import report_path
+from annotation.votes.job import begin_import, map_import, retry_import, run_import, start_import
 from core.errors import DomainError
 from core.ids import new_key
 from generation.models import Candidate, GenerationJob, ModelVersion, Prompt
@@ -290,3 +291,36 @@ def test_the_api_takes_a_mapping(project: Project, ravi: User, client: Client, t
         )
     assert sent.status_code == 201, sent.content
     assert sent.json()["mapping"] == ROLES
+
+
+# ---- secrets -----------------------------------------------------------------------------------------------------------
+
+SECRET = "AKIA" + "Q3EXAMPLE7ABCDEF"
+
+
+def test_rows_with_secrets_are_quarantined_and_never_repeated(project: Project) -> None:
+    # T083
+    rows = [
+        {"prompt": f"p{n}", "chosen": text, "rejected": "y"}
+        for n, text in enumerate(("x", SECRET, "mail a@example.org"))
+    ]
+    job = import_votes(project, *rows)
+    assert job.status == "failed" and job.n_bad == 1
+    assert "Quarantined: the row holds what looks like an AWS access key." in job.bad_rows[0]["reason"]
+    assert any("secret: 1." in note for note in job.notes) and any("telephone number: 1." in note for note in job.notes)
+    assert SECRET not in report_path(job).read_text() and SECRET not in json.dumps(job.bad_rows)
+    retry_import(job, skip_bad_rows=True, by=None)
+    run_import(job.pk)
+    job.refresh_from_db()
+    assert (job.status, job.counts["votes"]) == ("succeeded", 2)
+    assert not Candidate.objects.filter(text__contains=SECRET).exists()
+
+
+def test_only_an_admin_lets_secrets_in_and_it_is_logged(project: Project, ravi: User) -> None:
+    rows = {"prompt": "p", "chosen": SECRET, "rejected": "y"}
+    with pytest.raises(DomainError, match="Only an admin"):
+        import_votes(project, rows, by=ravi, choices={"allow_secrets": True})
+    olga = make_user("Olga", project, Role.ADMIN)
+    job = import_votes(project, rows, by=olga, choices={"allow_secrets": True})
+    assert job.status == "succeeded" and Candidate.objects.filter(text=SECRET).exists()
+    assert AuditEvent.objects.get(action="votes.import").detail == {"name": "votes", "allow_secrets": True}

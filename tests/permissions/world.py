@@ -17,7 +17,7 @@ from annotation.onboarding import Onboarding
 from annotation.people import annotator_for
 from annotation.practice import begin, place_of
 from annotation.protocol import Said
-from annotation.votes.job import report_path as vote_report
+from annotation.votes.files import report_path as vote_report
 from core.ids import new_key
 from generation.models import Deployment, Endpoint, GenerationJob, ModelFetch, PromptImport
 from generation.prompts import report_path

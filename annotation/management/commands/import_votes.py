@@ -9,7 +9,8 @@ from tqdm import tqdm
 
 from accounts.models import Project, User
 from annotation.models import VoteImport
-from annotation.votes.job import import_now, report_path
+from annotation.votes.files import report_path
+from annotation.votes.job import import_now
 from core.errors import DomainError
 
 

@@ -1,0 +1,54 @@
+"""What looks like a secret in the text of strangers: keys, tokens, private keys, card numbers. Addresses are counted, not refused.
+
+Texts are long and secrets rare, so each pattern is tried only where its beginning occurs.
+"""
+
+import re
+from collections.abc import Iterable
+
+_KEYS: tuple[tuple[str, str, re.Pattern[str]], ...] = tuple(
+    (mark, what, re.compile(pattern))
+    for mark, what, pattern in (
+        ("AKIA", "an AWS access key", r"\bAKIA[0-9A-Z]{16}\b"),
+        ("ASIA", "an AWS access key", r"\bASIA[0-9A-Z]{16}\b"),
+        ("PRIVATE KEY-----", "a private key", r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----"),
+        ("eyJ", "a JSON Web Token", r"\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{16,}"),
+        ("gh", "a GitHub token", r"\bgh[oprsu]_[A-Za-z0-9]{36}\b"),
+        ("github_pat_", "a GitHub token", r"\bgithub_pat_\w{50,}"),
+        ("sk-", "an API key", r"\bsk-[A-Za-z0-9_-]{32,}"),
+        ("hf_", "a Hugging Face token", r"\bhf_[A-Za-z]{30,}\b"),
+        ("xox", "a Slack token", r"\bxox[abeprs]-[0-9A-Za-z-]{20,}"),
+    )
+)
+_DIGITS = re.compile(r"(?<![\d.])\d{4}[ -]?\d{4}[ -]?\d{4}[ -]?\d{1,7}(?![\d.])")
+_ADDRESS = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
+_PHONE = re.compile(r"\+\d{1,3}[ -]?(?:\(?\d{1,4}\)?[ -]?){2,5}\d{2,4}")
+
+
+def secret_in(text: str) -> str:
+    """What the first secret of a text seems to be, with its article; empty where there is none."""
+    for mark, what, pattern in _KEYS:
+        if mark in text and pattern.search(text):
+            return what
+    for found in _DIGITS.finditer(text):
+        digits = [int(sign) for sign in found.group() if sign.isdigit()]
+        if 13 <= len(digits) <= 19 and len(set(digits)) > 1 and _adds_up(digits):
+            return "a card number"
+    return ""
+
+
+def first_secret(texts: Iterable[str]) -> str:
+    return next((what for text in texts if (what := secret_in(text))), "")
+
+
+def has_address(text: str) -> bool:
+    """Whether an e-mail address or a telephone number with its country stands in a text."""
+    return ("@" in text and _ADDRESS.search(text) is not None) or ("+" in text and _PHONE.search(text) is not None)
+
+
+def _adds_up(digits: list[int]) -> bool:
+    """Luhn's check, which one of ten numbers passes by chance: with a bank's leading digit that is little."""
+    if digits[0] not in (2, 3, 4, 5, 6):
+        return False
+    doubled = [digit * 2 if place % 2 else digit for place, digit in enumerate(reversed(digits))]
+    return sum(digit - 9 if digit > 9 else digit for digit in doubled) % 10 == 0
