@@ -86,7 +86,6 @@ class ExportJob(JobFields):
     file_format = models.CharField(max_length=40, help_text="a name of training.exports.formats")
     container = models.CharField(max_length=20, help_text="a name of training.exports.containers")
     options = models.JSONField(default=dict, help_text="as training.exports.options.Options")
-    destination = models.CharField(max_length=300, blank=True, help_text="where it is sent besides; empty: nowhere")
     source_sha256 = models.CharField(max_length=64, help_text="the dataset's directory that it was made from")
     recipe_sha256 = models.CharField(max_length=64, help_text="over all of the above: one live export of each recipe")
     filename = models.CharField(max_length=200)

@@ -1,5 +1,6 @@
 """The full format: every judged task of a dataset with its votes, read back by the importer, the same on every database."""
 
+import hashlib
 import json
 import re
 from datetime import UTC, datetime
@@ -7,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from django.conf import settings
 
-from annotation.models import Assignment, Flag, Score
+from annotation.models import Annotator, Assignment, Campaign, ComparisonTask, Flag, Judgement, Score
 from annotation.votes import profile
 from annotation.votes.judged import Judged
 from tests.training.judged import (
@@ -187,3 +188,27 @@ def test_the_keys_of_votes_are_those_that_an_import_reads(world):
     assert [vote.verdict for vote in read.votes] == [
         "ranked" if "ranks" in v or v["choice"] in "ab" else "all_bad" for v in record["votes"]
     ]
+
+
+def test_the_bytes_are_the_same_on_every_database():
+    """The same judgements, by whatever database they were kept: the hash stands here."""
+    project = make_project()
+    arm = make_arm(project, make_version(project, "policy"))
+    arm.sampling = {"temperature": 0.7, "stop": [], "top_p": 1.0}
+    arm.save()
+    campaign = make_campaign(project, strength_levels=3)
+    Campaign.objects.filter(pk=campaign.pk).update(name="Fixed")
+    people = [Annotator.objects.create(project=project, pseudonym=f"human-{n}") for n in "ab"]
+    prompts = make_set(project)
+    for number, text in enumerate(["naïve 日本", "two\nlines\r\n", "\u2028 and 🙂"]):
+        prompt = make_prompt(
+            prompts, text, metadata={"z": 1e22, "a": [0.1, 1e-7, True, None], "é": "x"}, tags=["b", "a"]
+        )
+        task = make_task(campaign, [make_answer(arm, prompt, f"{word} {text}") for word in ("Good", "Bad")])
+        ComparisonTask.objects.filter(pk=task.pk).update(key=f"task{number}", probability=1 / 3, chosen_why="random")
+        for place, person in enumerate(people):
+            said = judge(task, person, "A", strength=2, key=f"vote{number}{place}", comment=text, seconds_active=1 / 3)
+            Judgement.objects.filter(pk=said.pk).update(created_at=AT)
+            Assignment.objects.filter(pk=said.assignment_id).update(opened_at=AT)
+    data = (directory_of(freeze(project, [campaign])) / "records.jsonl").read_bytes()
+    assert hashlib.sha256(data).hexdigest() == "6a8604cc71f3422503f720296806a36c1f52d5922978c5fe51e21503b1e6f6e2"

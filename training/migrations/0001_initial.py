@@ -242,7 +242,6 @@ class Migration(migrations.Migration):
                 ('file_format', models.CharField(help_text='a name of training.exports.formats', max_length=40)),
                 ('container', models.CharField(help_text='a name of training.exports.containers', max_length=20)),
                 ('options', models.JSONField(default=dict, help_text='as training.exports.options.Options')),
-                ('destination', models.CharField(blank=True, help_text='where it is sent besides; empty: nowhere', max_length=300)),
                 ('source_sha256', models.CharField(help_text="the dataset's directory that it was made from", max_length=64)),
                 ('recipe_sha256', models.CharField(help_text='over all of the above: one live export of each recipe', max_length=64)),
                 ('filename', models.CharField(max_length=200)),
