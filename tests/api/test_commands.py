@@ -1,6 +1,7 @@
-"""The commands for files on the server: prompts in, a dataset frozen. They say what happened, and leave nothing half done."""
+"""The commands for files on the server: prompts in, a dataset frozen and written for others. They say what happened, and leave nothing half done."""
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from core.jobs import JobStatus
 from generation.models import Prompt, PromptImport, PromptSet
 from tests.annotation.builders import make_project
 from tests.training.judged import make_judged
-from training.models import Snapshot
+from training.models import ExportJob, Snapshot
 
 
 class Terminal(io.StringIO):
@@ -86,3 +87,24 @@ def test_a_dataset_is_frozen(tmp_path: Path) -> None:
         said("freeze", "third", "--project", project.slug, "--pair-policy", '{"aggregation": "best"}')
     with pytest.raises(CommandError, match="not JSON"):
         said("freeze", "third", "--project", project.slug, "--selection", "{")
+
+
+@pytest.mark.django_db
+def test_a_dataset_is_written_for_others(tmp_path: Path) -> None:
+    project = make_project()
+    said("freeze", "first", "--project", project.slug, "--campaign", make_judged(project).key)
+    common = ("--project", project.slug)
+    told = said("export", "first", str(tmp_path), *common)
+    file = tmp_path / "first-trl-preference-train.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    assert {"prompt", "chosen", "rejected"} <= set(rows[0])
+    assert told.startswith(f"{file}: {len(rows)} rows, sha256 ")
+    said("export", Snapshot.objects.get().key, str(tmp_path / "again.jsonl"), *common)
+    assert (tmp_path / "again.jsonl").read_bytes() == file.read_bytes() and ExportJob.objects.count() == 1
+    for arguments, words in (
+        (("nosuch", str(tmp_path)), "no dataset 'nosuch'"),
+        (("first", str(tmp_path), "--container", "xlsx"), "not written as xlsx"),
+        (("first", str(tmp_path / "none" / "x.jsonl")), "could not be written"),
+    ):
+        with pytest.raises(CommandError, match=words):
+            said("export", *arguments, *common)
