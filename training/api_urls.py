@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from training.api import lineage, runs, snapshots
+from training.api import history, lineage, runs, snapshots
 
 app_name = "training-api"
 
@@ -16,6 +16,9 @@ urlpatterns = [
     path(f"{SNAPSHOT}/<slug:key>/cancel", snapshots.CancelSnapshot.as_view(), name="snapshot-cancel"),
     path(f"{SNAPSHOT}/<slug:key>/retry", snapshots.RetrySnapshot.as_view(), name="snapshot-retry"),
     path(f"{SNAPSHOT}/<slug:key>/check", snapshots.CheckSnapshot.as_view(), name="snapshot-check"),
+    path(f"{SNAPSHOT}/<slug:key>/since", history.Since.as_view(), name="snapshot-since"),
+    path(f"{SNAPSHOT}/<slug:key>/anew", history.Anew.as_view(), name="snapshot-anew"),
+    path(f"{SNAPSHOT}/<slug:key>/compare", history.Compare.as_view(), name="snapshot-compare"),
     path(f"{SNAPSHOT}/<slug:key>/rows", snapshots.Rows.as_view(), name="snapshot-rows"),
     path(f"{SNAPSHOT}/<slug:key>/rows/<slug:row>/lineage", snapshots.RowLineage.as_view(), name="row-lineage"),
     path(RUN, runs.Runs.as_view(), name="runs"),

@@ -1,4 +1,4 @@
-"""The commands for files on the server: prompts in, a dataset frozen and written for others. They say what happened, and leave nothing half done."""
+"""The commands for files on the server: prompts in, a dataset frozen and written for others. They leave nothing half done."""
 
 import io
 import json

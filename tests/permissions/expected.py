@@ -228,12 +228,13 @@ API: dict[str, str] = {
             # datasets, runs, rounds
             f"{_EXPORT}, POST export": ("datasets",),
             _EXPORT: (
+                "datasets/<slug:key>/since", "datasets/<slug:key>/compare",
                 "datasets/<slug:key>", "datasets/<slug:key>/rows", "datasets/<slug:key>/rows/<slug:row>/lineage",
                 
             ),
             "POST export": (
                 "datasets/preview", "datasets/<slug:key>/cancel", "datasets/<slug:key>/retry", "datasets/<slug:key>/check",
-                "exports/<slug:key>/cancel",
+                "exports/<slug:key>/cancel", "datasets/<slug:key>/anew",
             ),
             "GET export": (
                 "export-formats", "exports/<slug:key>", "exports/<slug:key>/files/<str:name>",
