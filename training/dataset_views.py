@@ -23,6 +23,7 @@ from generation.sampling import may_see_models
 from training import freezing
 from training.dataset_form import DatasetForm
 from training.downloads import download, note_download
+from training.erasing import may_erase
 from training.formats.ballots import SPLITS
 from training.formats.files import read_lineage, read_rows
 from training.formats.preference import Row
@@ -193,6 +194,11 @@ class DatasetPage:
     files: list[ShownFile]
     runs: list[TrainingRun]
     problem: str = ""
+    may_waive: bool = False
+
+    @property
+    def erasures(self) -> Any:
+        return self.snapshot.erasures.order_by("-id")
 
     @property
     def counts(self) -> Mapping[str, Any]:
@@ -223,6 +229,7 @@ def dataset(request: HttpRequest, project: Project, key: str) -> HttpResponse:
         files=files,
         runs=list(snapshot.runs.select_related("produced", "base").order_by("-id")),
         problem=problem,
+        may_waive=may_erase(person(request), project),
     )
     return render_page(request, "training/dataset.html", "training/_dataset.html", ctx)
 

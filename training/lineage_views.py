@@ -1,6 +1,6 @@
 """Pages of lineage: the judgements that made a model, and the models that a judgement went into. People are pseudonyms here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.core.paginator import Paginator
@@ -15,6 +15,7 @@ from annotation.models import Judgement, RankedCandidate, TaskCandidate
 from core.htmx import render_page, see_other
 from generation.models import Candidate, GenerationJob, ModelVersion
 from generation.sampling import may_see_models, reveal_models
+from training.erasing import ERASED, WHATS, may_erase
 from training.lineage import Lineage, Use, judgements_behind, lineage_of, uses_of, versions_using
 
 KEYS_A_PAGE = 60
@@ -87,6 +88,7 @@ class JudgementPage:
     may_see: bool
     stands: bool
     prompt: list[dict[str, str]]
+    erasable: list[tuple[str, str]] = field(default_factory=list)  # (what, in words), for an admin
 
 
 def _judgement_or_404(project: Project, key: str) -> Judgement:
@@ -110,6 +112,11 @@ def jobs_of_answers(answers: list[RankedAnswer]) -> list[GenerationJob]:
     return list({answer.candidate.arm.job_id: answer.candidate.arm.job for answer in answers}.values())
 
 
+def _erasable(judgement: Judgement) -> list[tuple[str, str]]:
+    texts = {"prompt": "prompt", "write_in": judgement.write_in, "comment": judgement.comment}
+    return [(what, words) for what, words in WHATS.items() if texts[what] not in ("", ERASED)]
+
+
 @require_GET
 @project_view(Role.RESEARCHER, Role.REVIEWER)
 def judgement(request: HttpRequest, project: Project, key: str) -> HttpResponse:
@@ -124,6 +131,7 @@ def judgement(request: HttpRequest, project: Project, key: str) -> HttpResponse:
         may_see=_sees_all(jobs_of_answers(answers), person(request)),
         stands=found.assignment.current_id == found.pk and found.verdict not in ("withdrawn", "voided"),
         prompt=found.assignment.task.prompt.messages,
+        erasable=_erasable(found) if may_erase(person(request), project) else [],
     )
     return render_page(request, "training/judgement.html", "training/_judgement.html", ctx)
 

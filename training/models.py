@@ -33,6 +33,15 @@ class Snapshot(JobFields):
     counts = models.JSONField(default=dict, help_text="rows, prompts, people, dropped by reason, per split")
     sha256 = models.CharField(max_length=64, blank=True, help_text="over the canonical JSONL of all rows")
     artifact_sha256 = models.CharField(max_length=64, blank=True, help_text="the stored directory, kind 'datasets'")
+    first_artifact_sha256 = models.CharField(
+        max_length=64, blank=True, help_text="as it was frozen, where text was erased since: only its manifest is left"
+    )
+    erased_at = models.DateTimeField(null=True, blank=True, help_text="when text in it was erased last")
+    waived_at = models.DateTimeField(null=True, blank=True, help_text="since when it may be trained on all the same")
+    waived_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    waiver = models.TextField(blank=True, help_text="why")
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
@@ -50,6 +59,11 @@ class Snapshot(JobFields):
     @property
     def is_ready(self) -> bool:
         return self.status == JobStatus.SUCCEEDED
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether text in it was erased, and nobody has said that it may be trained on all the same."""
+        return self.erased_at is not None and self.waived_at is None
 
 
 class SnapshotEvent(EventFields):
@@ -73,6 +87,38 @@ class SnapshotJudgement(models.Model):
             models.UniqueConstraint(fields=["snapshot", "judgement"], name="judgement_once_per_snapshot"),
             models.CheckConstraint(condition=Q(split__in=["train", "test"]), name="snapshot_split_known"),
         ]
+
+
+class Erasure(JobFields):
+    """A text that was erased, and the datasets whose files are replaced for it. It keeps hashes and a reason, never the text."""
+
+    job_task: ClassVar = "training.tasks.run_erasure"
+
+    key = models.CharField(max_length=12, unique=True, default=new_key, editable=False)
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="erasures")
+    what = models.CharField(max_length=10, help_text="prompt, write_in or comment")
+    judgement_key = models.CharField(max_length=12)
+    prompt_sha256 = models.CharField(max_length=64, help_text="content hash of the prompt")
+    text_sha256s = models.JSONField(default=list, help_text="of the texts, to find them in the files")
+    note = models.TextField()
+    snapshots = models.ManyToManyField(Snapshot, related_name="erasures")
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            status_check("erasure_status", JobStatus),
+            models.CheckConstraint(condition=Q(what__in=["prompt", "write_in", "comment"]), name="erasure_what_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"erasure {self.key}"
+
+
+class ErasureEvent(EventFields):
+    subject = models.ForeignKey(Erasure, on_delete=models.CASCADE, related_name="events")
 
 
 class ExportJob(JobFields):

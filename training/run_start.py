@@ -98,6 +98,7 @@ def plan_run(
     require(effort in EFFORTS, f"There is no effort {effort!r}.", how=f"Choose one of {', '.join(EFFORTS)}.")
     require(base.project_id == project.pk and snapshot.project_id == project.pk, "That belongs to another project.")
     chosen = METHODS[method]
+    _check_not_blocked(snapshot)
     _check_base(base, chosen)
     n_train, has_test = _count_rows(snapshot)
     root = base.root
@@ -132,6 +133,7 @@ def cancel_run(run: TrainingRun, *, by: User | None = None) -> None:
 
 def resume_run(run: TrainingRun, *, by: User | None = None) -> None:
     """Go on with a failed or cancelled run from its last complete checkpoint, with the spec it was frozen with."""
+    _check_not_blocked(run.snapshot)
     try:
         with transaction.atomic():
             requeue(run, by=by, note="goes on from the last checkpoint")
@@ -144,6 +146,14 @@ def resume_run(run: TrainingRun, *, by: User | None = None) -> None:
 
 def spec_in_words(spec: Spec) -> str:
     return "an adapter (LoRA)" if spec.lora else "all weights"
+
+
+def _check_not_blocked(snapshot: Snapshot) -> None:
+    require(
+        not snapshot.is_blocked,
+        f"Text was erased from {snapshot}, so nothing new is trained on it.",
+        how="Freeze a dataset anew, or waive the block on its page with a note.",
+    )
 
 
 def _check_base(base: ModelVersion, method: Method) -> None:

@@ -37,6 +37,10 @@ def rebuilt_sha256(snapshot: Snapshot) -> str:
 def check_snapshot(snapshot: Snapshot) -> None:
     """Raises DomainError unless files, record and hash agree."""
     require(
+        snapshot.erased_at is None,
+        f"Text was erased from “{snapshot}”, so its files are a redacted revision and its hash is that of the rows before.",
+    )
+    require(
         stored_sha256(directory_of(snapshot)) == snapshot.sha256,
         f"The files of “{snapshot}” no longer match their hash.",
         how="Restore them from a backup.",

@@ -17,6 +17,13 @@ def run_freeze(snapshot_id: int) -> None:
     freeze(snapshot_id)
 
 
+@shared_task(name="training.tasks.run_erasure", ignore_result=True)
+def run_erasure(erasure_id: int) -> None:
+    from training.erasing import run_erasure as erase
+
+    erase(erasure_id)
+
+
 @shared_task(name="training.tasks.run_export", ignore_result=True)
 def run_export(export_id: int) -> None:
     from training.exports.job import run_export as export

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from training import dataset_history_views, dataset_views, evaluation_views, lineage_views, run_views
+from training import dataset_history_views, dataset_views, erasing_views, evaluation_views, lineage_views, run_views
 from training.exports import views as export_views
 
 app_name = "training"
@@ -21,6 +21,9 @@ urlpatterns = [
     path("datasets/<slug:key>/since/", dataset_history_views.since, name="snapshot-since"),
     path("datasets/<slug:key>/anew/", dataset_history_views.anew, name="snapshot-anew"),
     path("datasets/<slug:key>/compare/", dataset_history_views.compare_with, name="snapshot-compare"),
+    path("datasets/<slug:key>/waive/", erasing_views.waive_block, name="snapshot-waive"),
+    path("erasures/<slug:key>/again/", erasing_views.again, name="erasure-again"),
+    path("judgements/<slug:key>/erase/", erasing_views.erase, name="judgement-erase"),
     path("datasets/<slug:key>/files/<str:name>", dataset_views.dataset_file, name="snapshot-file"),
     path("datasets/<slug:key>/rows/<slug:row>/", dataset_views.dataset_row, name="snapshot-row"),
     path("datasets/<slug:key>/export/", export_views.new_export, name="export-new"),

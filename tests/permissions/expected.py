@@ -107,6 +107,7 @@ PROJECT: dict[str, str] = {
                 "prompts/imports/<slug:key>/cancel/", "runs/<slug:key>/cancel/", "runs/<slug:key>/go-on/",
                 "rounds/<int:number>/<slug:stage>/", "rounds/<int:number>/abandon/", "rounds/<int:number>/reveal/",
             ),
+            "POST M": ("datasets/<slug:key>/waive/", "erasures/<slug:key>/again/", "judgements/<slug:key>/erase/"),
             "GET RSM": ("judgements/<slug:key>/", "models/<slug:key>/lineage/"),
             "POST RSM": ("judgements/<slug:key>/reveal/", "models/<slug:key>/lineage/reveal/"),
         }.items()

@@ -28,7 +28,7 @@ from tests.annotation.test_practice import write_items
 from tests.training.judged import freeze, make_arm, make_judged
 from training.exports.job import run_export, start_export
 from training.exports.links import link_for
-from training.models import Evaluation, Snapshot, TrainingRun
+from training.models import Erasure, Evaluation, Snapshot, TrainingRun
 from training.snapshots import directory_of
 
 YEAR = timedelta(days=365)
@@ -198,6 +198,15 @@ class World:
         )
         rows = [json.loads(line) for line in (directory_of(snapshot) / "train.jsonl").read_text().splitlines()]
         self.values["datasets/<slug:key>/rows/<slug:row>"] = rows[0]["id"]
+        erasure = Erasure.objects.create(
+            project=self.project,
+            what="comment",
+            judgement_key="abc",
+            prompt_sha256="0" * 64,
+            note="asked",
+            status="failed",
+        )
+        self.values["erasures/<slug:key>"] = erasure.key
         job = start_export(snapshot=snapshot, file_format="hh", container="jsonl", by=None)
         run_export(job.pk)
         job.refresh_from_db()

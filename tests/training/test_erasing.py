@@ -1,0 +1,205 @@
+"""Erased text is gone from the database and from every file; the record stays, and training waits for a waiver (T211)."""
+
+import pytest
+from django.test import Client
+
+from accounts.models import AuditEvent, Role
+from annotation.models import Judgement
+from config.env import ROOT
+from core.errors import Conflict, DomainError
+from core.storage import artifact_path, verify
+from tests.training.judged import (
+    freeze,
+    judge,
+    make_annotator,
+    make_answer,
+    make_arm,
+    make_campaign,
+    make_person,
+    make_project,
+    make_prompt,
+    make_set,
+    make_task,
+    make_version,
+)
+from training.erasing import ERASED, erase_text, run_erasure, waive
+from training.formats.files import read_rows
+from training.models import Erasure, Snapshot
+from training.run_start import plan_run
+from training.snapshots import check_snapshot, directory_of
+
+pytestmark = pytest.mark.django_db
+SECRET, ANSWER, REMARK = "My number is 0171 5550100", "A better answer with a name", "I know this person"
+
+
+@pytest.fixture
+def lab(monkeypatch):
+    monkeypatch.setattr("core.jobs._send", lambda job: None)
+    project = make_project(slug="lab", name="Lab")
+    campaign, arm, prompts = make_campaign(project), make_arm(project), make_set(project)
+    ana = make_annotator(project)
+    for number, text in enumerate([SECRET, "Harmless?"]):
+        about = {} if number else {"note": f"note of {SECRET}", "metadata": {"from": SECRET}}
+        prompt = make_prompt(prompts, text, **about)
+        task = make_task(campaign, [make_answer(arm, prompt, f"{word} {number}") for word in ("yes", "no")])
+        judge(task, ana, "A", **({} if number else {"write_in": ANSWER, "comment": REMARK}))
+    return project, campaign, make_person("Mia", project, Role.ADMIN)
+
+
+def frozen(project, campaign) -> Snapshot:
+    return freeze(project, [campaign], pair_policy={"write_ins": True})
+
+
+def everything(directory) -> bytes:
+    return b"".join(path.read_bytes() for path in sorted(directory.iterdir()))
+
+
+def secret_judgement(campaign) -> Judgement:
+    return Judgement.objects.get(assignment__task__campaign=campaign, comment=REMARK)
+
+
+def erased(campaign, what: str, by) -> Erasure:
+    found = erase_text(judgement=secret_judgement(campaign), what=what, note="asked by the person", by=by)
+    run_erasure(found.pk)
+    found.refresh_from_db()
+    assert found.status == "succeeded", found.error
+    return found
+
+
+@pytest.mark.parametrize(("what", "text"), [("prompt", SECRET), ("write_in", ANSWER), ("comment", REMARK)])
+def test_the_text_is_gone_from_the_database_and_from_every_file(lab, what, text):
+    project, campaign, mia = lab
+    snapshot = frozen(project, campaign)
+    before = directory_of(snapshot)
+    old_manifest = (before / "manifest.json").read_bytes()
+    assert text.encode() in everything(before)
+    lines = {name: (before / name).read_bytes().splitlines() for name in ("train.jsonl", "records.jsonl")}
+    held = Snapshot.objects.get(pk=snapshot.pk)
+    erased(campaign, what, mia)
+    held.refresh_from_db()
+    after = directory_of(held)
+    assert after != before and held.first_artifact_sha256 == snapshot.artifact_sha256 and held.sha256 == snapshot.sha256
+    assert [path.name for path in before.iterdir()] == ["manifest.json"]
+    assert (before / "manifest.json").read_bytes() == old_manifest
+    verify("datasets", held.artifact_sha256)
+    assert text.encode() not in everything(after)
+    import pyarrow.parquet as pq
+
+    assert pq.read_table(after / "train.parquet").to_pylist() == list(read_rows(after / "train.jsonl"))
+    assert text not in str(list(pq.read_table(after / "train.parquet").to_pylist()))
+    harmless = [line for line in lines["train.jsonl"] if b"Harmless?" in line]
+    assert harmless == [line for line in (after / "train.jsonl").read_bytes().splitlines() if b"Harmless?" in line]
+    assert text not in str(list(Judgement.objects.values_list("comment", "write_in", "assignment__task__prompt__messages",
+                                                             "assignment__task__prompt__note")))  # fmt: skip
+    assert text not in str(AuditEvent.objects.get(action="text.erase").detail)
+
+
+def test_new_training_is_blocked_until_somebody_waives_it_with_a_note(lab):
+    project, campaign, mia = lab
+    snapshot = frozen(project, campaign)
+    base = make_version(
+        project, source=str(ROOT / "starter" / "model"), facts={"n_parameters": 9, "context_length": 64}
+    )
+    plan_run(project=project, method="dpo", base=base, snapshot=snapshot)
+    with pytest.raises(Conflict, match="not blocked"):
+        waive(snapshot, note="why not", by=mia)
+    found = erase_text(judgement=secret_judgement(campaign), what="prompt", note="asked", by=mia)
+    snapshot.refresh_from_db()
+    with pytest.raises(DomainError, match="still hold the text"):
+        waive(snapshot, note="in a hurry", by=mia)
+    run_erasure(found.pk)
+    snapshot.refresh_from_db()
+    with pytest.raises(DomainError, match="nothing new is trained on it"):
+        plan_run(project=project, method="dpo", base=base, snapshot=snapshot)
+    with pytest.raises(DomainError, match="Text was erased"):
+        check_snapshot(snapshot)
+    with pytest.raises(DomainError, match="Say why"):
+        waive(snapshot, note=" ", by=mia)
+    waive(snapshot, note="the rest is harmless", by=mia)
+    snapshot.refresh_from_db()
+    spec = plan_run(project=project, method="dpo", base=base, snapshot=snapshot)
+    assert snapshot.artifact_sha256 in spec.train_file
+    again = erase_text(judgement=secret_judgement(campaign), what="comment", note="asked again", by=mia)
+    run_erasure(again.pk)
+    snapshot.refresh_from_db()
+    assert snapshot.is_blocked and snapshot.waiver == ""
+
+
+def test_a_dataset_frozen_afterwards_is_free_and_whole(lab):
+    project, campaign, mia = lab
+    frozen(project, campaign)
+    erased(campaign, "prompt", mia)
+    later = frozen(project, campaign)
+    assert not later.is_blocked and SECRET.encode() not in everything(directory_of(later))
+    check_snapshot(later)
+
+
+def test_datasets_of_the_same_files_are_replaced_together_and_others_are_left(lab):
+    project, campaign, mia = lab
+    first, second = frozen(project, campaign), frozen(project, campaign)
+    assert first.artifact_sha256 == second.artifact_sha256
+    other = make_campaign(project)
+    prompt = make_prompt(make_set(project), "Elsewhere?")
+    judge(
+        make_task(other, [make_answer(make_arm(project), prompt, text) for text in "ab"]), make_annotator(project), "A"
+    )
+    apart = freeze(project, [other])
+    erased(campaign, "write_in", mia)
+    for snapshot in (first, second, apart):
+        snapshot.refresh_from_db()
+    assert first.artifact_sha256 == second.artifact_sha256 != first.first_artifact_sha256
+    assert first.is_blocked and second.is_blocked and not apart.is_blocked
+    check_snapshot(apart)
+
+
+def test_an_erasure_that_was_killed_in_the_middle_is_done_again(lab, monkeypatch):
+    project, campaign, mia = lab
+    snapshot = frozen(project, campaign)
+    found = erase_text(judgement=secret_judgement(campaign), what="write_in", note="asked", by=mia)
+    from training import erasing
+
+    monkeypatch.setattr(erasing, "write_parquet", lambda directory: (_ for _ in ()).throw(OSError(28, "No space left")))
+    run_erasure(found.pk)
+    found.refresh_from_db()
+    assert found.status == "failed" and "Free some disk space" in found.error
+    assert ANSWER.encode() in everything(directory_of(snapshot))
+    monkeypatch.undo()
+    monkeypatch.setattr("core.jobs._send", lambda job: None)
+    erasing.erase_again(found, by=mia)
+    run_erasure(found.pk)
+    snapshot.refresh_from_db()
+    assert ANSWER.encode() not in everything(directory_of(snapshot))
+
+
+def test_what_is_not_there_or_has_no_reason_is_refused(lab):
+    _, campaign, mia = lab
+    judgement = secret_judgement(campaign)
+    for what, note in (("prompt", ""), ("password", "x")):
+        with pytest.raises(DomainError):
+            erase_text(judgement=judgement, what=what, note=note, by=mia)
+    erase_text(judgement=judgement, what="comment", note="x", by=mia)
+    judgement.refresh_from_db()
+    assert judgement.comment == ERASED
+    with pytest.raises(DomainError, match="erased before"):
+        erase_text(judgement=judgement, what="comment", note="x", by=mia)
+
+
+def test_only_an_admin_erases_and_waives_and_the_pages_say_so(lab):
+    project, campaign, mia = lab
+    snapshot = frozen(project, campaign)
+    key = secret_judgement(campaign).key
+    ravi, admin = Client(), Client()
+    ravi.force_login(make_person("Ravi", project, Role.RESEARCHER))
+    admin.force_login(mia)
+    page, said = f"/p/lab/judgements/{key}/", {"what": "comment", "note": "asked"}
+    assert b"Erase text" not in ravi.get(page).content and b"Erase text" in admin.get(page).content
+    assert ravi.post(page + "erase/", said).status_code in (403, 404)
+    assert admin.post(page + "erase/", {"what": "comment"}).status_code == 422
+    assert admin.post(page + "erase/", said).status_code in (302, 303)
+    run_erasure(Erasure.objects.get().pk)
+    dataset = f"/p/lab/datasets/{snapshot.key}/"
+    assert b"Nothing new is trained on it" in ravi.get(dataset).content
+    assert b"Allow training on it" not in ravi.get(dataset).content
+    assert admin.post(dataset + "waive/", {"note": "harmless now"}).status_code in (302, 303)
+    assert b"It may be trained on: harmless now" in ravi.get(dataset).content
+    assert artifact_path("datasets", snapshot.artifact_sha256).exists()

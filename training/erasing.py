@@ -1,0 +1,258 @@
+"""Erased text: a prompt, a better answer or a comment goes from the database and from the files of every dataset that holds it.
+
+The dataset's record, its hash and the first manifest stay; its files are replaced by a redacted revision, and the old bytes are
+deleted. New training on it is blocked until somebody waives that with a note. What was trained before is not undone: lineage
+names those models.
+"""
+
+import logging
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+from django.db import InterfaceError, OperationalError, transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from accounts.access import membership_of
+from accounts.audit import record
+from accounts.models import Project, Role, User
+from annotation.models import Judgement
+from core import jobs
+from core.errors import Conflict, DomainError, require
+from core.ids import content_sha256, new_key, sha256_hex
+from core.storage import MANIFEST, artifact_path, home, store_directory
+from generation.models import Prompt
+from training.exports.job import remove_old_exports
+from training.formats.canonical import canonical
+from training.formats.files import write_parquet
+from training.models import Erasure, Snapshot
+from training.snapshots import ARTIFACT_KIND
+
+What = Literal["prompt", "write_in", "comment"]
+WHATS: Mapping[str, str] = {"prompt": "the prompt", "write_in": "the better answer", "comment": "the comment"}
+ERASED = "[erased]"
+LEASE_SECONDS = 300
+# Under which keys of a row or a record a text of this kind stands.
+KEYS: Mapping[str, frozenset[str]] = {
+    "prompt": frozenset({"note", "reference", "following_turns"}),
+    "write_in": frozenset({"content", "better_answer"}),
+    "comment": frozenset({"comment"}),
+}
+logger = logging.getLogger(__name__)
+
+
+def may_erase(user: User, project: Project) -> bool:
+    membership = membership_of(user, project)
+    return membership is not None and membership.has(Role.ADMIN)
+
+
+def erase_text(*, judgement: Judgement, what: str, note: str, by: User) -> Erasure:
+    """Erase the prompt of a judgement's task, its better answer, or its comment; datasets follow in a job.
+
+    The same prompt in other sets of the project goes with it. Raises DomainError where there is nothing to erase.
+    """
+    require(what in WHATS, "That cannot be erased.", how="Choose the prompt, the better answer or the comment.")
+    require(note.strip(), "Say why it is erased: the record keeps the reason, and not the text.")
+    project = judgement.assignment.task.campaign.project
+    prompt = judgement.assignment.task.prompt
+    with transaction.atomic():
+        if what == "prompt":
+            texts, members = _erase_prompt(project, prompt.content_sha256)
+        else:
+            texts, members = _erase_said(judgement, what)
+        require(texts, "There is no such text here, or it was erased before.")
+        snapshots = Snapshot.objects.select_for_update(of=("self",)).filter(project=project, sealed_at__isnull=False)
+        held = list(snapshots.filter(pk__in=Snapshot.objects.filter(members).values("pk")).order_by("pk"))
+        found = Erasure.objects.create(
+            project=project,
+            what=what,
+            judgement_key=judgement.key,
+            prompt_sha256=prompt.content_sha256,
+            text_sha256s=sorted({sha256_hex(text) for text in texts}),
+            note=note.strip(),
+            unit="datasets",
+            total_steps=len(held),
+            requested_by=by,
+        )
+        found.snapshots.set(held)
+        found.events.create(before="", after=found.status, by=by)
+        Snapshot.objects.filter(pk__in=[each.pk for each in held]).update(
+            erased_at=Now(), waived_at=None, waived_by=None, waiver=""
+        )
+        detail = {"what": what, "note": note.strip(), "datasets": [each.key for each in held]}
+        record("text.erase", user=by, project=project, subject=judgement, detail=detail)
+        jobs.enqueue_on_commit(found)
+    return found
+
+
+def _erase_prompt(project: Project, content: str) -> tuple[list[str], Q]:
+    prompts = Prompt.objects.select_for_update().filter(set__project=project, content_sha256=content)
+    texts: list[str] = []
+    for prompt in prompts.order_by("pk"):
+        turns = [*(message["content"] for message in prompt.messages), *prompt.following_turns]
+        texts += [text for text in (*turns, prompt.note, prompt.reference) if text and text != ERASED]
+        prompt.messages = _redacted_messages(prompt.messages)
+        prompt.following_turns = [ERASED for _ in prompt.following_turns]
+        prompt.note, prompt.reference, prompt.metadata = "", "", {}
+        prompt.save(update_fields=["messages", "following_turns", "note", "reference", "metadata"])
+    return texts, Q(members__judgement__assignment__task__prompt__content_sha256=content)
+
+
+def _erase_said(judgement: Judgement, what: str) -> tuple[list[str], Q]:
+    """Of all revisions, since a correction repeats what stays. The one exception to "inserted, never updated"."""
+    said = getattr(judgement, what)
+    if not said or said == ERASED:
+        return [], Q()
+    revisions = Judgement.objects.filter(assignment=judgement.assignment_id, **{what: said})
+    keys = list(revisions.values_list("pk", flat=True))
+    Judgement.objects.filter(pk__in=keys).update(**{what: ERASED})
+    return [said], Q(members__judgement__in=keys)
+
+
+def _redacted_messages(messages: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [{**message, "content": ERASED} for message in messages]
+
+
+# ---- the datasets ----------------------------------------------------------------------------------------------------
+
+
+def run_erasure(erasure_id: int) -> None:
+    """Replace the files of every dataset that holds the text. Safe to call at any time, by any number of workers."""
+    found = Erasure.objects.filter(pk=erasure_id).first()
+    token = jobs.claim(found, seconds=LEASE_SECONDS) if found else None
+    if found is None or token is None:
+        return
+    try:
+        if found.snapshots.exclude(status__in=jobs.TERMINAL).exists():
+            jobs.release(found, token, note="A dataset is still being frozen; the erasure goes on after it.")
+            return
+        artifacts = found.snapshots.exclude(artifact_sha256="").values_list("artifact_sha256", flat=True)
+        for number, sha256 in enumerate(sorted(set(artifacts)), 1):
+            _redact(found, sha256)
+            if not jobs.beat(found, token, seconds=LEASE_SECONDS, step=number).alive:
+                return
+        remove_old_exports()
+        jobs.finish(found, token, message="The files are replaced")
+    except DomainError as problem:
+        jobs.fail(found, token, f"{problem.sentence} {problem.how}".strip())
+    except OSError as problem:
+        jobs.fail(
+            found, token, f"The files could not be replaced: {problem.strerror}. Free some disk space and try again."
+        )
+    except (OperationalError, InterfaceError):
+        logger.exception("Erasure %s goes back to the queue.", found.key)
+        jobs.release(
+            found, token, note="The database did not answer; the erasure goes on in a moment.", is_failure=True
+        )
+    except Exception as problem:
+        logger.exception("Erasure %s stopped.", found.key)
+        jobs.fail(found, token, f"The erasure stopped on something unexpected: {type(problem).__name__}.")
+
+
+def erase_again(erasure: Erasure, *, by: User) -> None:
+    """A person's "try again" of an erasure that failed."""
+    with transaction.atomic():
+        jobs.requeue(erasure, by=by)
+        record("text.retry", user=by, project=erasure.project, subject=erasure)
+
+
+def _redact(erasure: Erasure, sha256: str) -> None:
+    """Store the redacted revision, point every dataset of these files at it, then delete the old bytes."""
+    old = artifact_path(ARTIFACT_KIND, sha256)
+    directory = home() / "erasing" / new_key()
+    directory.mkdir(parents=True)
+    try:
+        changed = [
+            _redact_file(path, directory / path.name, erasure)
+            for path in sorted(old.iterdir())
+            if path.name != MANIFEST
+        ]
+        if not any(changed):  # nothing of it was in the rows: a comment outside the records, a vote that gave no row
+            return
+        for path in directory.glob("*.parquet"):
+            path.unlink()
+        write_parquet(directory)
+        new = store_directory(ARTIFACT_KIND, directory)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    with transaction.atomic():
+        rows = Snapshot.objects.filter(artifact_sha256=sha256)
+        rows.filter(first_artifact_sha256="").update(first_artifact_sha256=sha256)
+        rows.update(artifact_sha256=new)
+    for path in old.iterdir():
+        if path.name != MANIFEST:  # the manifest holds hashes and sizes, and is the record of what was frozen
+            path.unlink(missing_ok=True)
+
+
+def _redact_file(source: Path, target: Path, erasure: Erasure) -> bool:
+    """Copy one file without the text; whether it was in there."""
+    if source.suffix != ".jsonl":
+        shutil.copyfile(source, target)
+        return False
+    is_changed = False
+    with source.open("rb") as lines, target.open("wb") as sink:
+        for line in lines:
+            value = orjson.loads(line)
+            redacted, was_there = _redacted(value, erasure)
+            sink.write(canonical(redacted) + b"\n" if was_there else line)
+            is_changed = is_changed or was_there
+    return is_changed
+
+
+def _redacted(line: dict[str, Any], erasure: Erasure) -> tuple[dict[str, Any], bool]:
+    hashes, keys = frozenset(erasure.text_sha256s), KEYS[erasure.what]
+    n_found = 0
+
+    def walk(value: Any, key: str) -> Any:
+        nonlocal n_found
+        if isinstance(value, dict):
+            return {name: walk(each, name) for name, each in value.items()}
+        if isinstance(value, list):
+            if erasure.what == "prompt" and _is_prompt(value, erasure.prompt_sha256):
+                n_found += 1
+                return _redacted_messages(value)
+            return [walk(each, key) for each in value]
+        if isinstance(value, str) and key in keys and value and sha256_hex(value) in hashes:
+            n_found += 1
+            return ERASED
+        return value
+
+    if erasure.what == "prompt":
+        if not any(_is_prompt(value, erasure.prompt_sha256) for value in _lists(line)):
+            return line, False
+        line = {name: value for name, value in line.items() if name != "metadata"}
+    return walk(line, ""), bool(n_found)
+
+
+def _lists(value: Any) -> Iterable[list[Any]]:
+    """Lists at the top of a line, and one level below."""
+    for each in value.values():
+        if isinstance(each, list):
+            yield each
+        elif isinstance(each, dict):
+            yield from _lists(each)
+
+
+def _is_prompt(value: list[Any], content: str) -> bool:
+    try:
+        return bool(value) and content_sha256(value) == content
+    except (KeyError, TypeError):
+        return False
+
+
+# ---- the waiver ------------------------------------------------------------------------------------------------------
+
+
+def waive(snapshot: Snapshot, *, note: str, by: User) -> None:
+    """Let new runs learn from a dataset whose text was erased in part. Raises Conflict where nothing is blocked."""
+    require(note.strip(), "Say why it may be trained on all the same.")
+    open_ones = snapshot.erasures.exclude(status=jobs.JobStatus.SUCCEEDED)
+    require(not open_ones.exists(), "Its files still hold the text.", how="Wait until the erasure is over.")
+    with transaction.atomic():
+        rows = Snapshot.objects.filter(pk=snapshot.pk, erased_at__isnull=False, waived_at=None)
+        if rows.update(waived_at=Now(), waived_by=by, waiver=note.strip()) != 1:
+            raise Conflict("Training on this dataset is not blocked.", how="Reload the page.")
+        record("dataset.waive", user=by, project=snapshot.project, subject=snapshot, detail={"note": note.strip()})
