@@ -8,6 +8,7 @@ from django.conf import settings
 from django.urls import reverse
 from rest_framework import serializers
 from rest_framework.exceptions import NotFound
+from rest_framework.fields import empty
 from rest_framework.response import Response
 
 from accounts.api.base import Given, ProjectApi, call
@@ -65,6 +66,21 @@ class VoteImportSerializer(serializers.Serializer[VoteImport]):
         return f"{self.get_url(job)}/report"
 
 
+class MappingField(serializers.DictField):
+    """An object; beside a file, in a form, its JSON as text."""
+
+    def get_value(self, dictionary: Any) -> Any:
+        return dictionary.get(self.field_name) or empty
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, str):
+            try:
+                data = json.loads(data)
+            except (ValueError, RecursionError):
+                self.fail("not_a_dict", input_type="text")
+        return super().to_internal_value(data)
+
+
 class NewVoteImportSerializer(StrictSerializer):
     """What a request brings: a file, or (for a few) the lines themselves as JSON."""
 
@@ -82,7 +98,7 @@ class NewVoteImportSerializer(StrictSerializer):
     is_holdout_only = serializers.BooleanField(default=False)
     allow_secrets = serializers.BooleanField(default=False)
     open_for = serializers.IntegerField(min_value=0, max_value=MAX_OPEN_FOR, default=0)
-    mapping = serializers.DictField(
+    mapping = MappingField(
         child=serializers.JSONField(), default=dict, help_text="role -> column, for a table that no format knows"
     )
     skip_bad_rows = serializers.BooleanField(default=False)

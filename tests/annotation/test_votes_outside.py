@@ -290,6 +290,15 @@ def test_the_api_takes_a_mapping(project: Project, ravi: User, client: Client, t
             headers={"Authorization": f"Bearer {token}"},
         )
     assert sent.status_code == 201, sent.content
+    assert VoteImport.objects.get().mapping == ROLES
+    for wrong in ("{", "[]", '{"colour": "x"}'):
+        with table(tmp_path).open("rb") as file:
+            refused = client.post(
+                reverse("annotation-api:vote-imports", args=[project.slug]),
+                {"name": "U", "file": file, "mapping": wrong},
+                headers={"Authorization": f"Bearer {token}"},
+            )
+        assert refused.status_code in (400, 422), refused.content
     assert sent.json()["mapping"] == ROLES
 
 
