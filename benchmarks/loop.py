@@ -47,7 +47,7 @@ AT_ONCE = 64
 TARGET, AIM = 0.70, 0.80
 TUNING_SEED = 5  # which half of the held-out wordings settings were chosen on
 # For pairs that a reward model labelled: fewer of them are wrong than of people's, and they are two to three times as many.
-LABELLED = {"learning_rate": 1e-3, "epochs": 2, "label_smoothing": 0.1, "sft_weight": 0.5}
+LABELLED = {"learning_rate": 1e-3, "epochs": 2, "beta": 0.5, "label_smoothing": 0.1, "sft_weight": 0.5}
 Answer = tuple[str, bool]  # text, cut off
 
 
