@@ -207,6 +207,8 @@ def _choices_in_words(job: VoteImport) -> list[tuple[str, str]]:
     ]
     if choices.get("is_holdout_only"):
         words.append(("Prompts", "for holdout only"))
+    if choices.get("allow_secrets"):
+        words.append(("Rows with secrets", "let in by an admin"))
     if choices.get("licence"):
         words.append(("Licence", choices["licence"]))
     return words

@@ -55,7 +55,7 @@ ROLES: tuple[RoleOfColumn, ...] = (
     RoleOfColumn("comment", "Comment"),
     RoleOfColumn("id", "Id of the row"),
     RoleOfColumn("group", "Group of prompts"),
-    RoleOfColumn("split", "train or holdout"),
+    RoleOfColumn("split", "Split", "train or holdout"),
     RoleOfColumn("tags", "Tags"),
 )
 NAMES = tuple(role.name for role in ROLES)

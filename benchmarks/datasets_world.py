@@ -1,0 +1,123 @@
+"""One import, freeze and export after the other in a process of its own beside a migrated database; prints JSON.
+
+python -m benchmarks.datasets_world import votes.jsonl --name x
+python -m benchmarks.datasets_world freeze --name x
+python -m benchmarks.datasets_world export --name x
+"""
+
+import argparse
+import json
+import os
+import resource
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+EXPORT_FORMAT = "trl-preference"
+
+
+def rss_mib() -> float:
+    """Memory of this process now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+@contextmanager
+def measured(figures: dict[str, Any]) -> Iterator[None]:
+    """Seconds, the process's own CPU, and how far its memory rose above what it had when it was idle."""
+    idle, peak, done = rss_mib(), [0.0], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.05):
+            peak[0] = max(peak[0], rss_mib())
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    began, cpu = time.perf_counter(), time.process_time()
+    yield
+    figures["seconds"] = round(time.perf_counter() - began, 2)
+    figures["client_cpu_seconds"] = round(time.process_time() - cpu, 2)
+    done.set()
+    watcher.join()
+    figures["idle_mib"] = round(idle, 1)
+    figures["over_idle_mib"] = round(max(peak[0], rss_mib()) - idle, 1)
+    figures["max_rss_mib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+
+
+def bring(path: Path, name: str) -> dict[str, Any]:
+    """Import a file of votes, checks and report included."""
+    from accounts.models import Project
+    from annotation.votes.job import import_now
+
+    project, _ = Project.objects.get_or_create(slug="bench", defaults={"name": "Bench"})
+    figures: dict[str, Any] = {}
+    with measured(figures):
+        job = import_now(project=project, path=path, name=name, by=None)
+    return {**figures, "n": job.counts["votes"], "counts": job.counts}
+
+
+def freeze(name: str) -> dict[str, Any]:
+    """Freeze the campaign that an import made."""
+    from accounts.models import Project
+    from training.freezing import run_freeze, start_freeze
+
+    project = Project.objects.get(slug="bench")
+    figures: dict[str, Any] = {}
+    with measured(figures):
+        campaigns = list(project.campaigns.filter(name=name))
+        snapshot = start_freeze(project=project, name=name, campaigns=campaigns, by=None)
+        run_freeze(snapshot.pk)
+    snapshot.refresh_from_db()
+    if snapshot.status != "succeeded":
+        raise SystemExit(snapshot.error)
+    return {**figures, "n": sum(snapshot.counts["rows"].values()), "sha256": snapshot.sha256}
+
+
+def export(name: str) -> dict[str, Any]:
+    """Export a frozen dataset as JSON Lines."""
+    from training.exports.job import file_of, run_export, start_export
+    from training.models import Snapshot
+
+    snapshot = Snapshot.objects.get(project__slug="bench", name=name)
+    figures: dict[str, Any] = {}
+    with measured(figures):
+        job = start_export(snapshot=snapshot, file_format=EXPORT_FORMAT, container="jsonl", by=None)
+        run_export(job.pk)
+    job.refresh_from_db()
+    with file_of(job).open("rb") as file:
+        n = sum(1 for _ in file)
+    return {**figures, "n": n}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=["import", "freeze", "export"])
+    parser.add_argument("file", type=Path, nargs="?")
+    parser.add_argument("--name", required=True)
+    given = parser.parse_args()
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    import django
+
+    django.setup()
+    import core.jobs
+
+    core.jobs._send = lambda job: None  # no broker: this process does the work itself
+    # What the first use of these imports weighs is the idle process's own, as it is a worker's.
+    import orjson  # noqa: F401
+    import pyarrow.parquet  # noqa: F401
+
+    import training.exports.job  # noqa: F401
+
+    if given.what == "import":
+        figures = bring(given.file, given.name)
+    else:
+        figures = freeze(given.name) if given.what == "freeze" else export(given.name)
+    json.dump(figures, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
