@@ -16,7 +16,7 @@ from accounts.audit import record
 from accounts.models import Project, User
 from annotation.models import Campaign
 from core import jobs
-from core.bulk import Rows
+from core.bulk import Rows, undisturbed
 from core.errors import Conflict, DomainError, require
 from core.ids import new_key
 from core.storage import home, store_directory
@@ -99,8 +99,9 @@ def run_freeze(snapshot_id: int) -> None:
     if snapshot is None or token is None:
         return
     try:
-        seal(snapshot)
-        _write(snapshot, token)
+        with undisturbed():
+            seal(snapshot)
+            _write(snapshot, token)
     except _Lost:
         return
     except DomainError as problem:

@@ -22,12 +22,14 @@ from annotation.models import (
     TaskCandidate,
 )
 from annotation.protocol import LETTERS
+from core.bulk import among
 from core.ids import canonical_json, group_sha256
 from generation.models import Candidate, JobArm, ModelVersion, Prompt
+from training.formats.canonical import canonical
 from training.formats.files import RECORDS
 from training.models import Snapshot
 
-CHUNK_JUDGEMENTS = 500
+CHUNK_JUDGEMENTS = 2000
 IMPORTED = "imported"
 CHOICES = {"tie": "tie", "both_good": "both_good", "all_bad": "both_bad"}
 BY = {"adjudicator": "adjudicator", "ai": "ai", "simulated": "simulated"}
@@ -119,20 +121,20 @@ class RecordReader:
             for task in of_prompt:
                 record = {**shells[task], "answers": answers[task].records, "votes": votes[task]}
                 record["split"] = "holdout" if splits[task] == "test" else "train"
-                of_this.append(canonical_json(record) + b"\n")
+                of_this.append(canonical(record) + b"\n")
             lines += sorted(of_this)
         return lines
 
     def _shells(self, tasks: Sequence[int]) -> dict[int, Record]:
         """Each task with its prompt, without answers and votes."""
         rows = list(
-            ComparisonTask.objects.filter(pk__in=tasks).values_list(
+            among(ComparisonTask.objects.all(), "id", tasks).values_list(
                 "pk", "prompt_id", "campaign_id", "key", "source_id", "chosen_why", "probability"
             )
         )
         prompts = {
             row[0]: _prompt(row)
-            for row in Prompt.objects.filter(pk__in={row[1] for row in rows}).values_list(
+            for row in among(Prompt.objects.all(), "id", {row[1] for row in rows}).values_list(
                 "pk", "messages", "following_turns", "group_sha256", "tags", "note", "reference", "metadata"
             )
         }
@@ -149,13 +151,13 @@ class RecordReader:
 
     def _answers(self, tasks: Sequence[int]) -> dict[int, "_Answers"]:
         slots: dict[int, list[tuple[int, int]]] = defaultdict(list)
-        for task, candidate, slot in TaskCandidate.objects.filter(task__in=tasks).values_list(
+        for task, candidate, slot in among(TaskCandidate.objects.all(), "task_id", tasks).values_list(
             "task_id", "candidate_id", "slot"
         ):
             slots[task].append((candidate, slot))
         ids = {candidate for of_task in slots.values() for candidate, _ in of_task}
         rows = list(
-            Candidate.objects.filter(pk__in=ids).values_list(
+            among(Candidate.objects.all(), "id", ids).values_list(
                 "pk", "arm_id", "text", "text_sha256", "index", "seed", "finish_reason", "n_prompt_tokens",
                 "n_completion_tokens", "latency_seconds", "key",
             )
@@ -195,19 +197,19 @@ class RecordReader:
         """The votes of each task in their order, and each task's split."""
         ids = list(members)
         ranks: dict[int, dict[int, int]] = defaultdict(dict)
-        for judgement, candidate, rank in RankedCandidate.objects.filter(judgement__in=ids).values_list(
+        for judgement, candidate, rank in among(RankedCandidate.objects.all(), "judgement_id", ids).values_list(
             "judgement_id", "candidate_id", "rank"
         ):
             ranks[judgement][candidate] = rank
         scores: dict[int, list[Row]] = defaultdict(list)
-        for judgement, *score in Score.objects.filter(judgement__in=ids).values_list(
+        for judgement, *score in among(Score.objects.all(), "judgement_id", ids).values_list(
             "judgement_id", "candidate_id", "criterion", "value"
         ):
             scores[judgement].append(tuple(score))
         flags = _flags(tasks)
         found: dict[int, list[Record]] = defaultdict(list)
         splits: dict[int, str] = {}
-        rows = Judgement.objects.filter(pk__in=ids).values_list(
+        rows = among(Judgement.objects.all(), "id", ids).values_list(
             "assignment__task_id", "pk", "assignment__annotator_id", "assignment__annotator__pseudonym", "verdict",
             "assignment__display_order", "assignment__opened_at", "created_at", "key", "source_id", "source", "strength",
             "reasons", "comment", "write_in", "edited_from_id", "seconds_active", "guidelines_version",
@@ -294,7 +296,7 @@ def _scores(scores: Iterable[Row], answers: _Answers) -> Record:
 
 def _flags(tasks: Sequence[int]) -> dict[tuple[int, int], list[Row]]:
     found: dict[tuple[int, int], list[Row]] = defaultdict(list)
-    rows = Flag.objects.filter(task__in=tasks).exclude(status=Flag.Status.WITHDRAWN)
+    rows = among(Flag.objects.all(), "task_id", tasks).exclude(status=Flag.Status.WITHDRAWN)
     for task, annotator, *flag in rows.values_list(
         "task_id", "annotator_id", "candidate_id", "kind", "reason", "status"
     ):
