@@ -40,7 +40,7 @@ def test_the_preview_follows_the_form_and_the_form_still_freezes(lab, page, live
     preview.get_by_text("of 4 judgements").wait_for()
     page.get_by_role("checkbox").first.uncheck()
     preview.get_by_text("Choose at least one campaign.").wait_for()
-    assert page.get_by_label("Name").input_value() == "dataset-2", "what was typed stays"
+    assert page.get_by_label("Name", exact=True).input_value() == "dataset-2", "what was typed stays"
     assert "csrf" not in page.url
     page.get_by_role("checkbox").first.check()
     preview.get_by_text("of 4 judgements").wait_for()
