@@ -197,6 +197,17 @@ class DatasetPage:
     may_waive: bool = False
 
     @property
+    def further(self) -> list[tuple[str, str]]:
+        """The settings of its recipe that the page does not show by itself."""
+        shown = {"campaigns", "aggregation", "with_simulated", "with_unblinded"}
+        recipe = {**self.snapshot.selection, **self.snapshot.pair_policy}
+        return [
+            (name.replace("_", " ").capitalize(), json.dumps(value, ensure_ascii=False).strip('[]{}"'))
+            for name, value in recipe.items()
+            if name not in shown and value
+        ]
+
+    @property
     def erasures(self) -> Any:
         return self.snapshot.erasures.order_by("-id")
 

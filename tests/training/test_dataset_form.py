@@ -12,6 +12,7 @@ from tests.training.judged import (
     make_person,
     make_project,
 )
+from training.freezing import run_freeze
 from training.models import Snapshot
 
 pytestmark = pytest.mark.django_db
@@ -56,6 +57,9 @@ def test_every_setting_is_frozen_as_it_was_given(project, ravi):
         "aggregation": "votes", "pairs": "adjacent", "write_ins": True, "veto_flags": ["private"],
         "veto_criterion": "helpful", "veto_at": 2, "min_agreement": 0.5, "max_chars": 900, "duplicates": "drop",
     }  # fmt: skip
+    run_freeze(snapshot.pk)
+    page = ravi.get(f"/p/lab/datasets/{snapshot.key}/").content.decode()
+    assert "<dt>Max per annotator</dt><dd>5</dd>" in page and "<dt>Veto criterion</dt><dd>helpful</dd>" in page
 
 
 def test_criteria_need_a_weight(project, ravi):
