@@ -8,7 +8,7 @@ class AnnotationConfig(AppConfig):
     def ready(self) -> None:
         from accounts.members import when_member_leaves
         from accounts.templatetags.shell import count_waiting
-        from annotation.assign import release_leases_of
+        from annotation.expiry import release_leases_of
         from annotation.lead_desk import n_waiting
 
         when_member_leaves(release_leases_of)

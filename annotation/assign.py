@@ -1,96 +1,40 @@
-"""Who gets what: a person's next task, and every way in which a seat is given back without a judgement.
+"""Who gets what: a person's next task, and every way in which a person gives a seat back without a judgement."""
 
-One rule keeps it right: whatever changes a task's seats holds the task's row lock (on SQLite the transaction is the lock).
-The order is always the person's place, the task, the assignment, so nothing here waits in a circle. The constraints on
-``Assignment`` and the check on ``ComparisonTask.n_taken`` stand behind it: a bug becomes an error, never a task judged once too often.
-"""
-
-import logging
 import random
-import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
 
-from django.db import IntegrityError, OperationalError, connection, transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db import IntegrityError, connection, transaction
+from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from accounts.access import not_expired
-from accounts.models import Membership, Project, User
 from annotation import prepared, worktime
 from annotation.models import Annotator, Assignment, Campaign, ComparisonTask, Place
-from annotation.onboarding import first_columns, not_working
+from annotation.onboarding import first_columns
 from annotation.refusals import Refusal, cap_of_the_day, n_on, stands_before, takes_no_more
-from core.errors import Conflict, DomainError, require
-from core.transitions import move, try_move
+from annotation.turns import (
+    ATTEMPTS,
+    IN_HAND,
+    Lost,
+    SeatGone,
+    Turn,
+    assignment_of,
+    free_seat,
+    held_turn,
+    lease_from,
+    locked_place,
+    lowest_free_seat,
+    retried,
+    take_seat,
+    take_seat_again,
+)
+from core.errors import Conflict, require
+from core.transitions import move
 
-logger = logging.getLogger(__name__)
-P = ParamSpec("P")
-R = TypeVar("R")
-
-ATTEMPTS = 5
-SWEEP = 1000
 MAX_REASON = 200
-IN_HAND = (Assignment.Status.OPEN, Assignment.Status.PARKED)
 _shuffle = random.SystemRandom().shuffle
-
-
-class Busy(DomainError):
-    """The database refused several times in a row (503). Nothing was stored."""
-
-    status_code = 503
-
-
-class Lost(Conflict):
-    """The seat is gone, and with it the task: what was written is kept for copying, and the time counts as worked."""
-
-
-class SeatGone(Exception):
-    """Somebody else has the seat; rolls the savepoint back."""
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One's own assignment, with everything locked that a change of it needs; ``now`` by the database's clock.
-
-    texts  slot -> text of the answers, where they were read on the way
-    """
-
-    place: Place
-    task: ComparisonTask
-    assignment: Assignment
-    texts: Mapping[int, str] = field(default_factory=dict)
-
-    @property
-    def now(self) -> datetime:
-        now: datetime = self.place.now  # type: ignore[attr-defined]
-        return now
-
-    @property
-    def campaign(self) -> Campaign:
-        return self.assignment.task.campaign
-
-
-def retried(function: Callable[P, R]) -> Callable[P, R]:
-    """Do a whole transaction again when the database gave it up (a deadlock, a lock that took too long). Raises Busy at last."""
-
-    @wraps(function)
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        for attempt in range(ATTEMPTS):
-            try:
-                return function(*args, **kwargs)
-            except OperationalError as problem:
-                if connection.in_atomic_block:  # only the outermost transaction can be repeated
-                    raise
-                logger.info("%s is tried again: %s", function.__name__, problem)
-                time.sleep(random.uniform(0.01, 0.05) * 2**attempt)
-        raise Busy("The database is very busy.", how="Nothing was stored. Send it again in a moment.")
-
-    return run
 
 
 # ---- the next task ---------------------------------------------------------------------------------------------------
@@ -159,25 +103,6 @@ def why_nothing(annotator: Annotator, campaign: Campaign) -> Refusal | None:
 def open_assignment(annotator: Annotator, campaign: Campaign) -> Assignment | None:
     """The lease that this person holds here, the latest first (an undo may leave two); one only prefetched comes last."""
     return _held_already(_in_hand(annotator, campaign), prefetch=False)
-
-
-def lease_seconds(campaign: Campaign) -> float:
-    return campaign.lease_minutes * 60.0
-
-
-def lease_from(now: datetime, campaign: Campaign) -> datetime:
-    return now + timedelta(seconds=lease_seconds(campaign))
-
-
-def locked_place(annotator: Annotator, campaign_id: int) -> Place:
-    """With ``now``, the time by the database's clock."""
-    place: Place | None = prepared.place.first(annotator=annotator.pk, campaign=campaign_id)
-    if place is None:
-        begins = first_columns(Campaign.objects.get(pk=campaign_id), annotator)
-        Place.objects.get_or_create(annotator=annotator, campaign_id=campaign_id, defaults=begins)
-        place = prepared.place.first(annotator=annotator.pk, campaign=campaign_id)
-        assert place is not None
-    return place
 
 
 def _locked_desk(annotator: Annotator, campaign_id: int) -> Place:
@@ -275,76 +200,7 @@ def _shuffled(slots: Iterable[int]) -> list[int]:
     return order
 
 
-# ---- seats -----------------------------------------------------------------------------------------------------------
-
-
-def locked_task(task_id: int, *, skip_locked: bool = False) -> ComparisonTask | None:
-    """The task's row, locked: whatever is to be done with its seats."""
-    if not skip_locked:
-        task: ComparisonTask | None = prepared.task.first(task=task_id)
-        return task
-    return ComparisonTask.objects.select_for_update(no_key=True, skip_locked=True).filter(pk=task_id).first()
-
-
-def lowest_free_seat(task: ComparisonTask) -> int:
-    if task.n_taken == 0:  # the task is locked, so this is true
-        return 0
-    held = {seat for (seat,) in prepared.seats_held.all(task=task.pk)}
-    seat = next((seat for seat in range(task.seats) if seat not in held), None)
-    if seat is None:
-        raise SeatGone
-    return seat
-
-
-def take_seat(task: ComparisonTask) -> None:
-    """Count one more seat as taken, if the task is open and has one."""
-    if prepared.seat_taken.run(task=task.pk) != 1:
-        raise SeatGone
-
-
-def take_seat_again(task: ComparisonTask) -> int | None:
-    """A seat for somebody who had lost theirs, or None. The caller holds the task's lock."""
-    if task.status != ComparisonTask.Status.OPEN:
-        return None
-    try:
-        with transaction.atomic():
-            seat = lowest_free_seat(task)
-            take_seat(task)
-    except SeatGone:
-        return None
-    return seat
-
-
-def free_seat(task: ComparisonTask) -> None:
-    ComparisonTask.objects.filter(pk=task.pk).update(n_taken=F("n_taken") - 1)
-
-
 # ---- giving back -----------------------------------------------------------------------------------------------------
-
-
-def assignment_of(annotator: Annotator, key: str) -> Assignment:
-    """This person's assignment. Raises DomainError for anybody else's."""
-    assignment: Assignment | None = prepared.turn_of.first(annotator=annotator.pk, key=key)
-    if assignment is None:
-        raise DomainError("There is no such assignment of yours.")
-    assignment.annotator = annotator
-    return assignment
-
-
-def held_turn(annotator: Annotator, key: str) -> Turn:
-    place: Place | None = prepared.place_of_turn.first(annotator=annotator.pk, key=key)
-    if place is None:
-        place = locked_place(annotator, assignment_of(annotator, key).task.campaign_id)
-    # Only now, since it may have changed while we waited.
-    assignment: Assignment | None = prepared.turn_held.first(annotator=annotator.pk, key=key)
-    assert assignment is not None
-    assignment.annotator = annotator
-    return Turn(place, assignment.task, assignment)
-
-
-def locked_turn(annotator: Annotator, key: str) -> tuple[ComparisonTask, Assignment]:
-    turn = held_turn(annotator, key)
-    return turn.task, turn.assignment
 
 
 @retried
@@ -443,63 +299,6 @@ def count_judged(turn: Turn, change: int) -> None:
     prepared.place_counted.run(place=turn.place.pk, change=change, day=today, n_today=n_today)
     turn.place.n_submitted += change
     turn.place.day, turn.place.n_today = today, n_today
-
-
-def expire_leases() -> int:
-    """A chore of the tick: free the seats of leases that ran out, by the database's clock, and of people who may judge no more.
-
-    Safe to run anywhere, any number of times and at once. Returns how many seats it freed.
-    """
-    member = Membership.objects.filter(
-        not_expired(),
-        user=OuterRef("annotator__user"),
-        project=OuterRef("annotator__project"),
-        is_annotator=True,
-        user__is_active=True,
-    )
-    off = Place.objects.filter(not_working(), annotator=OuterRef("annotator"), campaign=OuterRef("task__campaign"))
-    gone = (Q(annotator__user__isnull=False) & ~Exists(member)) | Exists(off)
-    held = Assignment.objects.filter(status__in=IN_HAND)
-    n_freed = 0
-    # A parked task has no lease: it stays its holder's until they may judge no more.
-    for pk, task_id in held.filter(leased_until__lt=Now(), status=Assignment.Status.OPEN).values_list("pk", "task_id")[
-        :SWEEP
-    ]:
-        n_freed += _expire(pk, task_id, Assignment.Status.EXPIRED, Q(leased_until__lt=Now()), "its lease ran out")
-    for pk, task_id in held.filter(gone).values_list("pk", "task_id")[:SWEEP]:
-        n_freed += _expire(pk, task_id, Assignment.Status.RELEASED, Q(), "its holder may judge here no more")
-    return n_freed
-
-
-def release_leases_of(project: Project, user: User) -> None:
-    """Free the seats that someone holds who leaves the project or stops annotating in it (called in that transaction)."""
-    held = Assignment.objects.filter(annotator__project=project, annotator__user=user, status__in=IN_HAND).values_list(
-        "pk", "task_id"
-    )
-    for pk, task_id in held:
-        _expire(pk, task_id, Assignment.Status.RELEASED, Q(), "its holder left")
-
-
-def release_turns_of(place: Place, note: str) -> None:
-    """Free the seats that a person holds in one campaign, because a lead says so."""
-    held = Assignment.objects.filter(
-        annotator=place.annotator_id, task__campaign=place.campaign_id, status__in=IN_HAND
-    ).values_list("pk", "task_id")
-    for pk, task_id in held:
-        _expire(pk, task_id, Assignment.Status.RELEASED, Q(), note)
-
-
-@transaction.atomic
-def _expire(pk: int, task_id: int, to: Assignment.Status, where: Q, note: str) -> bool:
-    task = locked_task(task_id, skip_locked=True)
-    if task is None:  # somebody is just working on it; the next sweep comes in seconds
-        return False
-    assignment = Assignment.objects.get(pk=pk)
-    in_hand = Q(status__in=IN_HAND)  # never what was submitted
-    freed = try_move(assignment, to, where=where & in_hand, note=note, finished_at=Now())
-    if freed and assignment.seat is not None:
-        free_seat(task)
-    return freed
 
 
 # ---- what stands ------------------------------------------------------------------------------------------------------

@@ -9,12 +9,12 @@ from django.db.models import Count, QuerySet
 
 from accounts.audit import record
 from accounts.models import Membership, User
-from annotation.assign import IN_HAND
 from annotation.audience import is_for
 from annotation.leases import release_leases
 from annotation.models import Annotator, Assignment, Campaign, ComparisonTask, Place
 from annotation.people import annotator_for
 from annotation.retire import retire_task
+from annotation.turns import IN_HAND
 from core.errors import Conflict, require
 
 FIRST, NORMAL, LAST = 10, 0, -10

@@ -3,9 +3,10 @@
 from django.db import transaction
 from django.db.models.functions import Now
 
-from annotation.assign import IN_HAND, release_assignment
+from annotation.assign import release_assignment
 from annotation.models import Annotator, Assignment, Campaign, Place
 from annotation.onboarding import first_columns
+from annotation.turns import IN_HAND
 
 
 def needs_consent(place: Place | None, campaign: Campaign) -> bool:

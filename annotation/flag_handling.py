@@ -12,11 +12,11 @@ from django.db.models import Q, QuerySet, Sum
 
 from accounts.audit import record
 from accounts.models import Project, User
-from annotation.assign import retried
 from annotation.examples import Example, example_of
 from annotation.models import Assignment, ComparisonTask, Flag, TaskCandidate
 from annotation.protocol import LETTERS
 from annotation.retire import retire_task
+from annotation.turns import retried
 from core.errors import require
 from core.transitions import move, try_move
 

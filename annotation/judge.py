@@ -1,6 +1,6 @@
 """The write path of judgements. Rows are inserted, never updated; the assignment is the token that makes a click idempotent.
 
-Every function here holds the person's place and the task's row (see ``annotation.assign``).
+Every function here holds the person's place and the task's row (see ``annotation.turns``).
 """
 
 from collections.abc import Mapping
@@ -13,19 +13,7 @@ from django.db.models import F, QuerySet
 from accounts.audit import record
 from accounts.models import User
 from annotation import prepared, worktime
-from annotation.assign import (
-    IN_HAND,
-    Lost,
-    Turn,
-    check_room,
-    count_judged,
-    free_seat,
-    held_turn,
-    lease_from,
-    retried,
-    take_seat_again,
-    take_up_again,
-)
+from annotation.assign import check_room, count_judged, take_up_again
 from annotation.drafts import keep_for_copying
 from annotation.flags import set_flags
 from annotation.guidelines import needs_confirmation
@@ -34,6 +22,7 @@ from annotation.onboarding import after_submit, after_undo, may_work
 from annotation.protocol import Said
 from annotation.retire import wait_for_fewer
 from annotation.rows import insert_parts, said_of
+from annotation.turns import IN_HAND, Lost, Turn, free_seat, held_turn, lease_from, retried, take_seat_again
 from core.errors import Conflict, require
 from core.transitions import move
 

@@ -1,6 +1,6 @@
 """Leases in the hands of people at work, and of the lead: renewed, opened, let go of, handed to somebody else.
 
-How a lease is first given, and given up by its holder, is in ``annotation.assign``; the order of locks is the one there.
+How a lease is first given, and given up by its holder, is in ``annotation.assign``; the order of locks is that of ``annotation.turns``.
 """
 
 from collections.abc import Iterable
@@ -15,12 +15,14 @@ from django.db.models.functions import Now
 from accounts.audit import record
 from accounts.models import User
 from annotation import prepared
-from annotation.assign import (
+from annotation.assign import check_room, next_assignment, shuffled_slots
+from annotation.models import Annotator, Assignment, Campaign, ComparisonTask
+from annotation.refusals import stands_before, takes_no_more
+from annotation.turns import (
     IN_HAND,
     Lost,
     SeatGone,
     Turn,
-    check_room,
     free_seat,
     held_turn,
     lease_from,
@@ -28,14 +30,10 @@ from annotation.assign import (
     locked_place,
     locked_task,
     lowest_free_seat,
-    next_assignment,
     retried,
-    shuffled_slots,
     take_seat,
     take_seat_again,
 )
-from annotation.models import Annotator, Assignment, Campaign, ComparisonTask
-from annotation.refusals import stands_before, takes_no_more
 from core.errors import Conflict, require
 from core.transitions import move
 

@@ -2,7 +2,7 @@
 
 A turn is a prompt with a generation job of its own: ``annotation.live_turns`` has its answers, ``annotation.live_standing`` says
 where it stands. Nobody else is ever offered a turn's task, and nothing that a person writes here is ever an answer to be judged.
-Order of locks: the conversation, then as in ``annotation.assign``.
+Order of locks: the conversation, then as in ``annotation.turns``.
 """
 
 import logging
@@ -11,7 +11,7 @@ from celery import current_app
 from django.db import transaction
 from django.db.models.functions import Now
 
-from annotation.assign import release_assignment, retried
+from annotation.assign import release_assignment
 from annotation.live_standing import (
     Standing,
     assignment_of_turn,
@@ -25,6 +25,7 @@ from annotation.live_standing import (
     turns_of,
 )
 from annotation.models import Annotator, Assignment, Campaign, Conversation, Turn
+from annotation.turns import retried
 from core.errors import Conflict, DomainError, require
 from core.ids import group_sha256, seed_from
 from core.transitions import move

@@ -12,10 +12,10 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from annotation.assign import lease_seconds, retried
 from annotation.live import finish_conversation
 from annotation.models import Assignment, Campaign, ComparisonTask, Conversation, TaskCandidate, Turn
 from annotation.pairs import position_of, set_sha256
+from annotation.turns import lease_seconds, retried
 from core.jobs import JobStatus, from_now
 from generation.live import forget_live
 from generation.models import Candidate, GenerationJob

@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 
 from accounts.audit import record
 from accounts.models import User
-from annotation.assign import release_turns_of
+from annotation.expiry import release_turns_of
 from annotation.models import Annotator, Campaign, Place, PracticeAnswer, PracticeItem
 from annotation.onboarding import Stage, enter, onboarding_of
 from annotation.practice import Result, active_items, n_missing

@@ -5,9 +5,9 @@ from django.db.models import F
 
 from accounts.audit import record
 from accounts.models import User
-from annotation.assign import retried
 from annotation.campaign_options import MAX_OVERLAP
 from annotation.models import Campaign, ComparisonTask, VoteImport
+from annotation.turns import retried
 from core.errors import require
 from core.transitions import move_all
 

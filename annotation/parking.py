@@ -3,8 +3,8 @@
 from django.db import transaction
 from django.db.models.functions import Now
 
-from annotation.assign import lease_seconds, locked_turn, retried
 from annotation.models import Annotator, Assignment, Campaign, ComparisonTask
+from annotation.turns import lease_seconds, locked_turn, retried
 from core.errors import Conflict
 from core.jobs import from_now
 from core.transitions import move

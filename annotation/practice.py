@@ -13,13 +13,13 @@ from django.db.models import Max, QuerySet
 from django.db.models.functions import Now
 
 from annotation import worktime
-from annotation.assign import retried
 from annotation.keys_tasks import keys_items
 from annotation.models import Annotator, Campaign, Place, PracticeAnswer, PracticeItem
 from annotation.onboarding import Onboarding, Stage, enter, first_columns, onboarding_of
 from annotation.practice_items import is_right
 from annotation.protocol import Said
 from annotation.refusals import takes_part
+from annotation.turns import retried
 from core.errors import Conflict, DomainError, require
 
 # Not a pseudo-random stream that a seed or a clock would give away: the order of a try must not be guessed.

@@ -1,7 +1,7 @@
 """Questions to the lead. Asking parks the task: its seat is kept, and the person goes on with the next one.
 
 One rule: a question is open exactly while its task is parked and nobody has answered. What ends one ends the other, in one
-transaction, under the locks of ``annotation.assign``.
+transaction, under the locks of ``annotation.turns``.
 """
 
 from typing import Any
@@ -14,9 +14,9 @@ from django.utils import timezone
 from accounts.audit import record
 from accounts.models import Project, User
 from annotation import worktime
-from annotation.assign import assignment_of, retried
 from annotation.models import Annotator, Assignment, Campaign, Place, Question
 from annotation.parking import park_assignment, resume_assignment
+from annotation.turns import assignment_of, retried
 from core.errors import Conflict, DomainError, require
 from core.transitions import move, try_move
 

@@ -5,8 +5,8 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from accounts.models import User
-from annotation.assign import IN_HAND, free_seat, locked_task, retried
 from annotation.models import Assignment, Campaign, ComparisonTask
+from annotation.turns import IN_HAND, free_seat, locked_task, retried
 from core.transitions import move, try_move
 
 

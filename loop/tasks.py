@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from celery import shared_task
 
-from annotation.assign import expire_leases
 from annotation.campaigns import close_due
+from annotation.expiry import expire_leases
 from annotation.live_turns import settle_turns
 from annotation.questions import withdraw_orphans
 from core.jobs import reap

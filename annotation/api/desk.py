@@ -13,7 +13,7 @@ from rest_framework import serializers
 from accounts.api.base import Given, ProjectApi, call
 from accounts.tokens import Scope
 from annotation import guidelines, questions
-from annotation.assign import assignment_of, next_assignment, skip_assignment, why_nothing
+from annotation.assign import next_assignment, skip_assignment, why_nothing
 from annotation.home import Mine, my_campaigns
 from annotation.judge import correct_judgement, submit_judgement, undo_judgement
 from annotation.leases import open_task
@@ -33,6 +33,7 @@ from annotation.protocol import (
 )
 from annotation.refusals import stands_before
 from annotation.rows import said_of
+from annotation.turns import assignment_of
 from annotation.views.access import campaign_of, turn_of
 from core.api import StrictSerializer
 from core.errors import Conflict, DomainError

@@ -9,7 +9,7 @@ from accounts import preferences
 from accounts.access import person, project_view
 from accounts.models import Project, Role
 from annotation import prepared, worktime
-from annotation.assign import assignment_of, skip_assignment
+from annotation.assign import skip_assignment
 from annotation.drafts import draft_of, filled_in
 from annotation.judge import correct_judgement, submit_judgement, undo_judgement
 from annotation.leases import open_task
@@ -18,6 +18,7 @@ from annotation.pages import LostPage, texts_shown
 from annotation.protocol import LETTERS, Incomplete, Said
 from annotation.refusals import stands_before
 from annotation.screen import SKIP_REASONS, Entered
+from annotation.turns import assignment_of
 from annotation.views.access import turn_of
 from annotation.views.parts import (
     done_page,

@@ -10,7 +10,8 @@ from accounts import invitations, members
 from accounts.access import may_create_projects, projects_for
 from accounts.models import Membership, Project, Role
 from accounts.tokens import TokenAuthentication, create_token
-from annotation.assign import expire_leases, next_assignment
+from annotation.assign import next_assignment
+from annotation.expiry import expire_leases
 from annotation.models import Assignment
 from annotation.people import annotator_for
 from core.errors import DomainError

@@ -104,7 +104,8 @@ def work_safely(campaign: int, person: int, acknowledged: Path, seed: int) -> No
 
 
 def work(campaign_id: int, person: int, acknowledged: Path, moods: random.Random) -> None:
-    from annotation.assign import expire_leases, next_assignment, skip_assignment, why_nothing
+    from annotation.assign import next_assignment, skip_assignment, why_nothing
+    from annotation.expiry import expire_leases
     from annotation.judge import correct_judgement, submit_judgement, undo_judgement
     from annotation.leases import open_task, prefetch_assignment, release_waiting, renew_lease
     from annotation.models import Annotator, Assignment, Campaign

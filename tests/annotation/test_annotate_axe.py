@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from annotation.announcements import announce
-from annotation.assign import expire_leases, next_assignment
+from annotation.assign import next_assignment
+from annotation.expiry import expire_leases
 from annotation.models import Assignment
 from core.jobs import from_now
 from tests.annotation.builders import make_annotator

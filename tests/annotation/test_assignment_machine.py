@@ -16,7 +16,8 @@ from hypothesis.stateful import (
 )
 
 from accounts.models import User
-from annotation.assign import expire_leases, next_assignment, release_assignment, skip_assignment
+from annotation.assign import next_assignment, release_assignment, skip_assignment
+from annotation.expiry import expire_leases
 from annotation.judge import correct_judgement, undo_judgement, void_judgement
 from annotation.leases import prefetch_assignment, release_waiting, renew_lease
 from annotation.models import Assignment, Campaign, ComparisonTask, Judgement

@@ -4,15 +4,17 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from annotation.assign import Lost, expire_leases, next_assignment, skip_assignment
+from annotation.assign import next_assignment, skip_assignment
 from annotation.campaigns import close_campaign
 from annotation.drafts import draft_of, filled_in, save_draft
+from annotation.expiry import expire_leases
 from annotation.flags import set_flags
 from annotation.judge import correct_judgement, live_judgements, submit_judgement, undo_judgement
 from annotation.models import Assignment, ComparisonTask, Draft, Flag, Judgement, Place, Workday
 from annotation.past import past_judgements
 from annotation.protocol import Said
 from annotation.rows import said_of
+from annotation.turns import Lost
 from core.errors import Conflict, DomainError
 from core.jobs import from_now
 from generation.models import Candidate, Prompt

@@ -8,7 +8,8 @@ from django.utils import timezone
 
 from accounts.models import Role
 from annotation import guidelines
-from annotation.assign import expire_leases, next_assignment
+from annotation.assign import next_assignment
+from annotation.expiry import expire_leases
 from annotation.models import Assignment, Judgement
 from annotation.retire import retire_task
 from core.jobs import from_now

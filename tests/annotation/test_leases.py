@@ -3,11 +3,13 @@
 import pytest
 
 from accounts.models import AuditEvent, Role
-from annotation.assign import Lost, expire_leases, next_assignment, open_assignment, skip_assignment
+from annotation.assign import next_assignment, open_assignment, skip_assignment
 from annotation.campaigns import close_campaign
+from annotation.expiry import expire_leases
 from annotation.leases import open_task, prefetch_assignment, release_leases, release_waiting, renew_lease
 from annotation.models import Assignment, ComparisonTask
 from annotation.parking import park_assignment
+from annotation.turns import Lost
 from core.errors import Conflict
 from core.jobs import from_now
 from tests.annotation.builders import judge, make_annotator, make_campaign, make_people, make_user

@@ -3,7 +3,8 @@
 import pytest
 
 from accounts.models import AuditEvent, User
-from annotation.assign import expire_leases, next_assignment
+from annotation.assign import next_assignment
+from annotation.expiry import expire_leases
 from annotation.judge import submit_judgement, undo_judgement
 from annotation.models import Assignment, Place
 from annotation.onboarding_lead import actions_for, decide, items_of, people_of, readiness_of

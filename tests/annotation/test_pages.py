@@ -7,8 +7,9 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import Role
-from annotation.assign import expire_leases, next_assignment, skip_assignment
+from annotation.assign import next_assignment, skip_assignment
 from annotation.campaigns import close_campaign
+from annotation.expiry import expire_leases
 from annotation.models import Annotator, Assignment, Campaign, ComparisonTask, Judgement
 from annotation.pageclient import read_page
 from annotation.people import annotator_for

@@ -5,9 +5,10 @@ import pytest
 from accounts.members import remove_member
 from accounts.models import AuditEvent, Membership, Role
 from annotation import questions, rulings
-from annotation.assign import expire_leases, next_assignment
+from annotation.assign import next_assignment
 from annotation.campaigns import close_campaign
 from annotation.examples import example_of, read_example
+from annotation.expiry import expire_leases
 from annotation.models import Assignment, Question, Ruling, Workday
 from core.errors import Conflict, DomainError
 from core.jobs import from_now

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from annotation.assign import expire_leases, next_assignment, skip_assignment, take_up_again
+from annotation.assign import next_assignment, skip_assignment, take_up_again
+from annotation.expiry import expire_leases
 from annotation.judge import undo_judgement
 from annotation.models import Annotator, Assignment, Campaign, ComparisonTask, Judgement
 from core.errors import Conflict

@@ -7,12 +7,14 @@ from django.utils import timezone
 
 from accounts.models import Membership
 from annotation import consent, guidelines
-from annotation.assign import Lost, expire_leases, next_assignment, skip_assignment, take_up_again, why_nothing
+from annotation.assign import next_assignment, skip_assignment, take_up_again, why_nothing
 from annotation.campaigns import close_campaign, pause_campaign
+from annotation.expiry import expire_leases
 from annotation.judge import undo_judgement
 from annotation.leases import prefetch_assignment
 from annotation.models import Annotator, Assignment, Place
 from annotation.parking import park_assignment, resume_assignment
+from annotation.turns import Lost
 from core.jobs import from_now
 from generation.models import Candidate, GenerationJob, JobArm
 from tests.annotation.builders import judge, make_annotator, make_campaign, make_people

@@ -7,8 +7,9 @@ from django.test import Client
 
 from accounts import preferences
 from annotation import guidelines, questions
-from annotation.assign import expire_leases, next_assignment
+from annotation.assign import next_assignment
 from annotation.consent import agree
+from annotation.expiry import expire_leases
 from annotation.models import Assignment, Campaign, ComparisonTask, Draft, Flag, Judgement, Place, Score
 from annotation.pageclient import read_page
 from annotation.retire import retire_task

@@ -2,8 +2,9 @@ import pytest
 
 from accounts.members import remove_member
 from accounts.models import Membership, Role
-from annotation.assign import expire_leases, next_assignment, release_assignment, skip_assignment, take_up_again
+from annotation.assign import next_assignment, release_assignment, skip_assignment, take_up_again
 from annotation.campaigns import close_campaign, pause_campaign, resume_campaign
+from annotation.expiry import expire_leases
 from annotation.judge import submit_judgement, undo_judgement, void_judgement
 from annotation.models import Assignment, ComparisonTask, Judgement
 from annotation.protocol import Said
