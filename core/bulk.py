@@ -20,6 +20,7 @@ from core.ids import KEY_ALPHABET, KEY_LENGTH
 
 M = TypeVar("M", bound=models.Model)
 LINES_AT_ONCE = 500  # of COPY
+MANY = 1000  # rows that statistics of their tables are worth the while for
 _ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"})
 _LETTERS = bytes(ord(KEY_ALPHABET[byte & 31]) for byte in range(256))
 
@@ -83,6 +84,18 @@ def room_to_write() -> Iterator[None]:
         with connection.cursor() as cursor:
             for name, value in before.items():
                 cursor.execute(f"PRAGMA {name}={value}")
+
+
+def analyze(n_new: int, *written: type[models.Model]) -> None:
+    """Let PostgreSQL see now what ``n_new`` rows changed: until it does by itself, in a minute or so, it plans for empty tables.
+
+    Within a transaction the tables cannot be vacuumed until it ends.
+    """
+    if connection.vendor != "postgresql" or n_new < MANY:
+        return
+    tables = ", ".join(connection.ops.quote_name(model._meta.db_table) for model in written)
+    with connection.cursor() as cursor:
+        cursor.execute(f"ANALYZE {tables}")
 
 
 class Rows:

@@ -16,7 +16,7 @@ from accounts.audit import record
 from accounts.models import Project, User
 from annotation.models import Campaign
 from core import jobs
-from core.bulk import Rows, undisturbed
+from core.bulk import Rows, analyze, undisturbed
 from core.errors import Conflict, DomainError, require
 from core.ids import new_key
 from core.storage import home, store_directory
@@ -147,6 +147,7 @@ def seal(snapshot: Snapshot) -> None:
             Snapshot.objects.filter(pk=snapshot.pk).update(
                 sealed_at=Now(), counts=counts, total_steps=reading.n_members, facts=facts.stored()
             )
+    analyze(reading.n_members, SnapshotJudgement)
     snapshot.refresh_from_db()
 
 

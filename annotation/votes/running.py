@@ -18,8 +18,8 @@ from annotation.votes.chunks import checked_lines
 from annotation.votes.files import remove_scratch, report_path, scratch_path, stored_path
 from annotation.votes.formats import read
 from annotation.votes.outside import Models
-from annotation.votes.storing import Store
-from core.bulk import room_to_write, undisturbed
+from annotation.votes.storing import WRITTEN, Store
+from core.bulk import analyze, room_to_write, undisturbed
 from core.errors import DomainError, require
 from core.jobs import JobStatus, Stopped, beat, cancelled, claim, fail, finish, release, request_cancel
 from core.reading import UnreadableFile
@@ -168,6 +168,7 @@ class _Worker:
         n = self.job.counts.get("votes", 0)
         tasks, answers = self.job.counts.get("tasks", 0), self.job.counts.get("answers", 0)
         message = f"{n:,} votes on {tasks:,} tasks imported." if n else f"{answers:,} answers imported."
+        analyze(n or answers, *WRITTEN)
         show_all = show(self.job, self.choices)  # what takes long comes first, outside the transaction
         with transaction.atomic():
             if not finish(self.job, self.token, message=message):

@@ -41,6 +41,9 @@ NONE = "[]"
 NOTHING: Mapping[str, Any] = {}
 WORK = Assignment.Purpose.WORK.value
 OPEN, COMPLETE = ComparisonTask.Status.OPEN.value, ComparisonTask.Status.COMPLETE.value
+WRITTEN = (
+    Annotator, Assignment, Candidate, ComparisonTask, Flag, Judgement, Prompt, RankedCandidate, Score, TaskCandidate,
+)  # fmt: skip
 PLAIN = (Judgement.Source.IMPORT.value, 1, 1, False, False)
 
 

@@ -3,10 +3,10 @@
 from datetime import UTC, datetime
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 
 from accounts.models import AuditEvent
-from core.bulk import Rows, keys_from, new_ids, room_to_write, taken
+from core.bulk import MANY, Rows, analyze, keys_from, new_ids, room_to_write, taken
 from core.ids import KEY_ALPHABET, new_key
 from generation.models import Prompt, PromptSet
 from tests.annotation.builders import make_project
@@ -35,6 +35,25 @@ def test_rows_read_back_as_they_were_given_with_defaults_for_the_rest():
         set=prompt_set, number=9, messages=[], content_sha256="z", group_sha256="g", split="train"
     )
     assert later.pk > max(ids), "the database counts on from there"
+
+
+@pytest.mark.postgres
+def test_postgresql_plans_at_once_for_what_came_in():
+    assert connection.vendor == "postgresql"
+    prompt_set = PromptSet.objects.create(project=make_project(), name="set")
+    at = taken(datetime.now(UTC))
+    with transaction.atomic():
+        prompt_set.save()
+        ids = new_ids(Prompt, MANY)
+        rows_of(prompt_set).insert((pk, new_key(), n, "[]", f"c{n}", at) for n, pk in enumerate(ids))
+
+    def expected() -> int:
+        return int(Prompt.objects.filter(set=prompt_set).explain(format="json").split('"Plan Rows": ')[1].split(",")[0])
+
+    analyze(MANY - 1, Prompt)
+    assert expected() < MANY / 2, "a few rows are left to PostgreSQL"
+    analyze(MANY, Prompt)
+    assert expected() == MANY
 
 
 def test_constraints_hold():
