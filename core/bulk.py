@@ -52,7 +52,10 @@ def among(rows: "models.QuerySet[M]", column: str, values: Iterable[str] | Itera
     """The rows whose ``column`` is one of many values, given as one parameter: Django prepares each of thousands by itself."""
     name = f"{connection.ops.quote_name(rows.model._meta.db_table)}.{connection.ops.quote_name(column)}"
     if connection.vendor == "postgresql":
-        return rows.extra(where=[f"{name} = ANY(%s)"], params=[list(values)])
+        given = list(values)
+        if given and type(given[0]) is int:  # as PostgreSQL writes an array: psycopg looks at each number by itself
+            return rows.extra(where=[f"{name} = ANY(%s::bigint[])"], params=[f"{{{','.join(map(str, given))}}}"])
+        return rows.extra(where=[f"{name} = ANY(%s)"], params=[given])
     return rows.extra(where=[f"{name} IN (SELECT value FROM json_each(%s))"], params=[json.dumps(list(values))])
 
 
