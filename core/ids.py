@@ -50,8 +50,12 @@ def content_sha256(messages: Sequence[dict[str, str]]) -> str:
 
 def normalised(text: str) -> str:
     """Text with case, width and runs of white space levelled out, for telling near-equal prompts apart from new ones."""
-    # What is ASCII is its own normal form.
-    return " ".join((text if text.isascii() else unicodedata.normalize("NFKC", text)).casefold().split())
+    return " ".join(levelled(text).split())
+
+
+def levelled(text: str) -> str:
+    """Text with case and width levelled out. What is ASCII is its own normal form."""
+    return (text if text.isascii() else unicodedata.normalize("NFKC", text)).casefold()
 
 
 def group_sha256(text: str) -> str:

@@ -1,12 +1,14 @@
 """Votes become rows: counts by closed formulas, and the same rows in whatever order the votes come."""
 
 import random
+import re
 from itertools import permutations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.ids import normalised, sha256_hex
 from training.formats.ballots import Counts, Vote, strict_pairs
 from training.formats.policy import PairPolicy
 from training.formats.preference import rows_of_prompt, word_signature
@@ -143,3 +145,18 @@ def test_no_row_compares_a_text_with_itself_and_every_id_is_its_own(drawn, polic
     n_strict = sum(len(strict_pairs(v.answers)[0]) for v in votes)
     if policy is VOTES:
         assert len(built) == n_strict
+
+
+@given(st.lists(st.text(st.one_of(st.characters(max_codepoint=127), st.characters())), min_size=1, max_size=3))
+def test_the_quick_way_to_the_words_finds_those_of_the_slow_one(texts):
+    words = re.findall(r"[^\W_]+", normalised(" ".join(texts)))
+    found = word_signature([{"role": "user", "content": text} for text in texts])
+    assert found == sha256_hex(" ".join(sorted(set(words))))
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", " a", "b", "c"]), st.integers(1, 2)), min_size=2, max_size=2))
+def test_two_answers_give_what_the_general_rule_gives(answers):
+    others = [("x", 9), ("y", 9)]  # a ranking of four; of its pairs only those of the two are looked at
+    pairs, n_equal = strict_pairs([*answers, *others])
+    among_two = [pair for pair in pairs if not {"x", "y"} & set(pair)]
+    assert strict_pairs(answers) == (among_two, n_equal)

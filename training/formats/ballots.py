@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from training.formats.policy import PairPolicy, Pairs
 
@@ -13,8 +13,7 @@ SPLITS: tuple[Split, ...] = ("train", "test")
 Messages = Sequence[Mapping[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Vote:
+class Vote(NamedTuple):
     """One judgement of one prompt's answers.
 
     key        the judgement's
@@ -101,6 +100,13 @@ def strict_pairs(answers: Sequence[tuple[str, int]], pairs: Pairs = "all") -> tu
     best_worst  the first rank against the last: 1
     The same text on both sides says nothing, nor does a pair that the same ranking has both ways because two of its answers read alike.
     """
+    if len(answers) == 2:  # by far the most, and the same whichever pairs are asked for
+        (first, rank_a), (second, rank_b) = answers
+        if rank_a == rank_b:
+            return [], 0
+        if first.strip() == second.strip():
+            return [], 1
+        return [(first, second) if rank_a < rank_b else (second, first)], 0
     found: set[tuple[str, str]] = set()
     n_equal = 0
     place = {rank: number for number, rank in enumerate(sorted({rank for _, rank in answers}))}
@@ -131,8 +137,10 @@ class Ballot:
     # (judgement key, weight, strength, 0 = for the first, 1 = for the second, None = for neither)
     marks: list[tuple[str, float, float, int | None]] = field(default_factory=list)
 
-    def votes_for(self, side: int) -> int:
-        return sum(mark[3] == side for mark in self.marks)
+    def sides(self) -> tuple[int, int]:
+        """How many judgements are for the first, and for the second."""
+        sides = [mark[3] for mark in self.marks]
+        return sides.count(0), sides.count(1)
 
 
 def ballots_of(votes: Sequence[Vote], policy: PairPolicy, counts: Counts) -> list[Ballot]:
@@ -155,8 +163,9 @@ def ballots_of(votes: Sequence[Vote], policy: PairPolicy, counts: Counts) -> lis
         for better, worse in pairs:
             side = 0 if better < worse else 1
             ballot(better, worse).marks.append((vote.key, weight, _strength(vote, better, worse), side))
-        for tied in sorted(_ties(answers, pairs)):
-            ballot(*tied).marks.append((vote.key, 0.0, 0.0, None))
+        if not pairs or len(answers) > 2:
+            for tied in sorted(_ties(answers, pairs)):
+                ballot(*tied).marks.append((vote.key, 0.0, 0.0, None))
     return [ballots[key] for key in sorted(ballots)]
 
 
@@ -186,7 +195,7 @@ def _ties(answers: Sequence[tuple[str, int]], pairs: Sequence[tuple[str, str]]) 
 
 def count_agreement(ballots: Sequence[Ballot], counts: Counts) -> None:
     for ballot in ballots:
-        n_first, n_second = ballot.votes_for(0), ballot.votes_for(1)
+        n_first, n_second = ballot.sides()
         n = n_first + n_second
         counts.n_overlapping += len(ballot.marks) >= 2
         counts.n_disputed += bool(n_first and n_second)

@@ -8,15 +8,15 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from core.ids import normalised, sha256_hex
+from core.ids import levelled, normalised, sha256_hex
 from training.formats.ballots import Ballot, Counts, Messages, Split, Vote, ballots_of, count_agreement
 from training.formats.canonical import canonical
 from training.formats.policy import PairPolicy
 
 _WORDS = re.compile(r"[^\W_]+")
+_BLANKS = str.maketrans({chr(code): " " for code in range(128) if not chr(code).isalnum()})
 Row = dict[str, Any]
 
 COLUMNS: Mapping[str, str] = {
@@ -41,8 +41,7 @@ UNPAIRED_COLUMNS: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Built:
+class Built(NamedTuple):
     """One row with what it comes from: (judgement key, weight, what it says of the row: for, against or neither)."""
 
     split: Split
@@ -80,9 +79,11 @@ def rows_of_prompt(votes: Iterable[Vote], policy: PairPolicy, counts: Counts) ->
             counts.dropped[why] += 1
         else:
             built.append(Built(split, _row(prompt, first.prompt_id, better, worse, figures), lineage))
-    built.sort(key=lambda b: (b.row["id"], b.row["margin"], b.row["weight"], b.lineage))
+    if len(built) > 1:
+        built.sort(key=lambda b: (b.row["id"], b.row["margin"], b.row["weight"], b.lineage))
     built = _cut(built, policy, counts)
-    _tell_twins_apart(built)
+    if len(built) > 1:
+        _tell_twins_apart(built)
     _count_lengths(built, counts)
     counts.rows[split] += len(built)
     unpaired = _unpaired(standing, split, prompt, counts) if policy.unpaired else []
@@ -109,7 +110,7 @@ def _without_overruled(votes: list[Vote], counts: Counts) -> list[Vote]:
 
 def _by_majority(ballots: Sequence[Ballot], counts: Counts) -> Iterator[Made]:
     for ballot in ballots:
-        n_first, n_second, n_all = ballot.votes_for(0), ballot.votes_for(1), len(ballot.marks)
+        (n_first, n_second), n_all = ballot.sides(), len(ballot.marks)
         winner = 0 if n_first > n_second else 1
         if 2 * max(n_first, n_second) <= n_all:
             if n_first and n_second:
@@ -138,7 +139,7 @@ def _by_majority(ballots: Sequence[Ballot], counts: Counts) -> Iterator[Made]:
 
 def _by_vote(ballots: Sequence[Ballot]) -> Iterator[Made]:
     for ballot in ballots:
-        n_all, n_for = len(ballot.marks), (ballot.votes_for(0), ballot.votes_for(1))
+        n_all, n_for = len(ballot.marks), ballot.sides()
         for key, weight, strength, side in ballot.marks:
             if side is None:
                 continue
@@ -253,5 +254,6 @@ def line_of(row: Row) -> bytes:
 
 def word_signature(messages: Messages) -> str:
     """Equal for prompts of the same words, whatever their case, order and punctuation."""
-    text = normalised(" ".join(m["content"] for m in messages))
-    return sha256_hex(" ".join(sorted(set(_WORDS.findall(text)))))
+    text = levelled(" ".join(m["content"] for m in messages))
+    words = text.translate(_BLANKS).split() if text.isascii() else _WORDS.findall(text)
+    return sha256_hex(" ".join(sorted(set(words))))
