@@ -24,6 +24,7 @@ from training.formats.preference import COLUMNS, UNPAIRED_COLUMNS, Built, Row, l
 T = TypeVar("T")
 FORMAT = "whetstone-preference-1"
 BLOCK_BYTES = 4 << 20
+WRITE_BYTES = 1 << 20  # gathered before the system is asked to write
 LINEAGE, RECORDS, DESCRIPTION = "lineage.jsonl", "records.jsonl", "dataset.json"
 UNPAIRED, NEAR = "unpaired", "near_duplicates.jsonl"
 
@@ -73,8 +74,8 @@ def write_rows(directory: Path, built: Iterable[Built], *, with_unpaired: bool =
     names = names_of(with_unpaired=with_unpaired)
     digests = {name: hashlib.sha256() for name in names}
     with ExitStack() as stack:
-        files = {name: stack.enter_context((directory / f"{name}.jsonl").open("wb")) for name in names}
-        lineage = stack.enter_context((directory / LINEAGE).open("wb"))
+        files = {name: stack.enter_context((directory / f"{name}.jsonl").open("wb", WRITE_BYTES)) for name in names}
+        lineage = stack.enter_context((directory / LINEAGE).open("wb", WRITE_BYTES))
         for one in built:
             line, name = line_of(one.row), name_of(one)
             files[name].write(line)
@@ -108,7 +109,7 @@ def _batches(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
 
 
 def _longest_line(path: Path) -> int:
-    with path.open("rb") as file:
+    with path.open("rb", WRITE_BYTES) as file:
         return max(map(len, file), default=0)
 
 
