@@ -4,12 +4,14 @@ Its keys are those of docs/reference/votes.md. It holds the recorded members and
 same bytes on every database. Read by prompt, so that memory stays flat.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from annotation.models import (
     Campaign,
@@ -25,8 +27,8 @@ from annotation.protocol import LETTERS
 from core.bulk import among
 from core.ids import canonical_json, group_sha256
 from generation.models import Candidate, JobArm, ModelVersion, Prompt
-from training.formats.canonical import canonical
-from training.formats.files import RECORDS
+from training.formats.canonical import canonical, messages_in, text_of, value_in
+from training.formats.files import RECORDS, WRITE_BYTES
 from training.models import Snapshot
 
 CHUNK_JUDGEMENTS = 2000
@@ -41,7 +43,7 @@ Row = tuple[Any, ...]
 def write_records(directory: Path, snapshot: Snapshot, *, beat: Callable[[], None] = lambda: None) -> int:
     """Write ``records.jsonl``; returns how many tasks are in it. ``beat`` is called between chunks and may raise."""
     n = 0
-    with (directory / RECORDS).open("wb") as file:
+    with (directory / RECORDS).open("wb", WRITE_BYTES) as file:
         reader = RecordReader(snapshot)
         for header in reader.headers:
             file.write(canonical_json(header) + b"\n")
@@ -132,12 +134,12 @@ class RecordReader:
                 "pk", "prompt_id", "campaign_id", "key", "source_id", "chosen_why", "probability"
             )
         )
-        prompts = {
-            row[0]: _prompt(row)
-            for row in among(Prompt.objects.all(), "id", {row[1] for row in rows}).values_list(
-                "pk", "messages", "following_turns", "group_sha256", "tags", "note", "reference", "metadata"
-            )
-        }
+        columns = (
+            "pk", text_of("messages"), text_of("following_turns"), "group_sha256", text_of("tags"), "note", "reference",
+            text_of("metadata"),
+        )  # fmt: skip
+        wanted = among(Prompt.objects.all(), "id", {row[1] for row in rows})
+        prompts = {row[0]: _prompt(row) for row in wanted.values_list(*columns)}
         return {
             pk: {
                 **prompts[prompt],
@@ -173,11 +175,18 @@ class RecordReader:
 
     def _answer(self, row: Row) -> Record:
         _, arm, text, _, _, seed, finish, n_prompt, n_completion, latency, _ = row
-        more = {
-            "seed": seed or None, "finish_reason": finish or None, "n_prompt_tokens": n_prompt,
-            "n_completion_tokens": n_completion, "latency_seconds": latency,
-        }  # fmt: skip
-        return {**self.arms[arm], "text": text, **{name: value for name, value in more.items() if value is not None}}
+        answer = {**self.arms[arm], "text": text}
+        if seed:
+            answer["seed"] = seed
+        if finish:
+            answer["finish_reason"] = finish
+        if n_prompt is not None:
+            answer["n_prompt_tokens"] = n_prompt
+        if n_completion is not None:
+            answer["n_completion_tokens"] = n_completion
+        if latency is not None:
+            answer["latency_seconds"] = latency
+        return answer
 
     def _know_arms(self, arms: Iterable[int]) -> None:
         rows = JobArm.objects.filter(pk__in=list(arms)).values_list(
@@ -211,9 +220,9 @@ class RecordReader:
         splits: dict[int, str] = {}
         rows = among(Judgement.objects.all(), "id", ids).values_list(
             "assignment__task_id", "pk", "assignment__annotator_id", "assignment__annotator__pseudonym", "verdict",
-            "assignment__display_order", "assignment__opened_at", "created_at", "key", "source_id", "source", "strength",
-            "reasons", "comment", "write_in", "edited_from_id", "seconds_active", "guidelines_version",
-            "protocol_version", "is_unblinded", "is_probation",
+            text_of("assignment__display_order"), text_of("assignment__opened_at"), text_of("created_at"), "key",
+            "source_id", "source", "strength", text_of("reasons"), "comment", "write_in", "edited_from_id",
+            "seconds_active", "guidelines_version", "protocol_version", "is_unblinded", "is_probation",
         )  # fmt: skip
         for task, pk, annotator, *row in rows:
             found[task].append(
@@ -225,8 +234,7 @@ class RecordReader:
         return found, splits
 
 
-@dataclass(frozen=True, slots=True)
-class _Answers:
+class _Answers(NamedTuple):
     """The answers of a task in the order of their content, and the letter of each."""
 
     records: list[Record]
@@ -260,11 +268,11 @@ def _vote(
         **_said(verdict, ranks, answers),
     }
     if opened is not None:
-        vote["order"] = "".join(answers.by_slot[slot] for slot in display_order)
+        vote["order"] = "".join(answers.by_slot[slot] for slot in _order_in(display_order))
         if opened != at:
             vote["opened"] = _time(opened)
     more = {
-        "by": BY.get(source), "strength": strength, "reasons": reasons or None, "comment": comment or None,
+        "by": BY.get(source), "strength": strength, "reasons": value_in(reasons) or None, "comment": comment or None,
         "better_answer": write_in or None, "edited_from": answers.letters.get(edited_from), "seconds": seconds or None,
         "guidelines_version": guidelines if guidelines != 1 else None,
         "protocol_version": protocol if protocol != 1 else None,
@@ -272,6 +280,9 @@ def _vote(
         "scores": _scores(scores, answers) or None, "flags": _flags_said(flags, answers) or None,
     }  # fmt: skip
     return vote | {name: value for name, value in more.items() if value is not None}
+
+
+_order_in = lru_cache(maxsize=1000)(json.loads)  # of a few slots there are few orders
 
 
 def _said(verdict: str, ranks: Mapping[int, int], answers: _Answers) -> Record:
@@ -314,10 +325,11 @@ def _flags_said(flags: Iterable[Row], answers: _Answers) -> list[Record]:
 
 def _prompt(row: Row) -> Record:
     _, messages, following, group, tags, note, reference, metadata = row
+    messages = messages_in(messages)
     first = next((message["content"] for message in messages if message["role"] == "user"), "")
     more = {
-        "following_turns": following, "group": "" if group == group_sha256(first) else f"sha256:{group}", "tags": tags,
-        "note": note, "reference": reference, "metadata": _same_everywhere(metadata),
+        "following_turns": value_in(following), "group": "" if group == group_sha256(first) else f"sha256:{group}",
+        "tags": value_in(tags), "note": note, "reference": reference, "metadata": _same_everywhere(value_in(metadata)),
     }  # fmt: skip
     return {"prompt": messages, **{name: value for name, value in more.items() if value}}
 
@@ -360,5 +372,9 @@ def _model_names(snapshot: Snapshot) -> dict[int, str]:
     }
 
 
-def _time(at: datetime) -> str:
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+def _time(text: str) -> str:
+    """A time as the database writes it: PostgreSQL with its offset, SQLite in UTC without one."""
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is not None:
+        at = at.astimezone(UTC).replace(tzinfo=None)
+    return f"{at.isoformat(timespec='microseconds')}Z"

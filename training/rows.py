@@ -14,6 +14,7 @@ from core.bulk import among
 from core.errors import DomainError
 from generation.models import Prompt
 from training.formats.ballots import Counts, Split, Vote
+from training.formats.canonical import messages_in, text_of
 from training.formats.files import chunks
 from training.formats.policy import PairPolicy
 from training.formats.preference import Built, rows_of_prompt, word_signature
@@ -128,7 +129,7 @@ class _Chunk:
         }
         self.answers = self._answers(ids)
         prompts = among(Prompt.objects.all(), "id", {row[7] for row in self.judgements.values()})
-        self.messages = dict(prompts.values_list("pk", "messages"))
+        self.messages = {pk: messages_in(text) for pk, text in prompts.values_list("pk", text_of("messages"))}
         self.scores: dict[int, dict[str, dict[str | None, int]]] = {}
         self.slots: dict[int, list[str]] = {}
         if recipe.policy.criteria_used:

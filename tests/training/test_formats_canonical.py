@@ -1,11 +1,13 @@
 """The quick writer gives the bytes of the slow one, or its error."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.ids import canonical_json
-from training.formats.canonical import canonical
+from training.formats.canonical import canonical, messages_in, value_in
 
 text = st.text(alphabet=st.characters(exclude_categories=["Cs"]))
 numbers = st.one_of(
@@ -37,3 +39,17 @@ def test_what_cannot_be_written_raises_the_same_error():
     for wrong in (float("nan"), float("inf")):
         with pytest.raises(ValueError, match="Out of range"):
             canonical([wrong])
+
+
+@given(plain)
+def test_a_value_is_read_as_python_reads_it(value):
+    assert value_in(json.dumps(value)) == value
+
+
+anything = st.text(st.characters(exclude_categories=[]))  # halves of characters too
+
+
+@given(st.lists(st.fixed_dictionaries({"role": anything, "content": anything}), max_size=3), st.booleans())
+def test_messages_are_read_as_python_reads_them(messages, is_ascii):
+    stored = json.dumps(messages, ensure_ascii=is_ascii)
+    assert messages_in(stored) == json.loads(stored)

@@ -1,8 +1,14 @@
-"""Canonical JSON, quickly: the bytes of ``core.ids.canonical_json``, written by orjson where the two are known to agree."""
+"""Canonical JSON, quickly: the bytes of ``core.ids.canonical_json``, written by orjson where the two are known to agree.
 
+And the other way: the values of JSON columns from their text, past Django's converters.
+"""
+
+import json
 from typing import Any
 
 import orjson
+from django.db.models import TextField
+from django.db.models.functions import Cast
 
 from core.ids import canonical_json
 
@@ -17,6 +23,25 @@ def canonical(value: Any) -> bytes:
         except orjson.JSONEncodeError:  # half of a character, a number beyond 64 bits
             pass
     return canonical_json(value)
+
+
+def text_of(column: str) -> Cast:
+    """A column as the database writes it, JSON for ``messages_in`` and ``value_in``."""
+    return Cast(column, TextField())
+
+
+def messages_in(text: str) -> list[dict[str, str]]:
+    """Messages hold text alone, so that orjson reads the same."""
+    try:
+        found: list[dict[str, str]] = orjson.loads(text)
+    except orjson.JSONDecodeError:  # half of a character
+        found = json.loads(text)
+    return found
+
+
+def value_in(text: str) -> Any:
+    """Any value; the empty ones, which are most, without a parser."""
+    return [] if text == "[]" else {} if text == "{}" else json.loads(text)
 
 
 def _agrees(value: Any) -> bool:
