@@ -30,7 +30,7 @@ from training.near import Neighbours
 from training.previewing import counts_json
 from training.records import write_records
 from training.rows import build, facts_now, read_policy, recipe_of, recorded_members
-from training.selecting import Reading, in_rounds, read_members, read_selection, settled
+from training.selecting import Reading, has_members, in_rounds, read_members, read_selection, settled
 from training.snapshots import ARTIFACT_KIND
 
 LEASE_SECONDS = 300
@@ -60,8 +60,8 @@ def start_freeze(
     require(all(c.project_id == project.pk for c in campaigns), "That campaign belongs to another project.")
     campaigns = in_rounds(project, campaigns, chosen)
     reading = Reading()
-    # The first one is enough here: what goes in is read when the membership is recorded.
-    if next(read_members(project, campaigns, chosen, reading), None) is None:
+    # One is enough here: what goes in is read when the membership is recorded.
+    if not has_members(project, campaigns, chosen, reading):
         raise DomainError("There is no judgement to freeze.", how=_what_to_do(reading.left_out))
     try:
         with transaction.atomic():

@@ -7,7 +7,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
 from typing import Any, Literal, NamedTuple
 
-from django.db.models import Count, Exists, F, IntegerField, OuterRef, QuerySet, Subquery, Value
+from django.db import transaction
+from django.db.models import Count, Exists, F, IntegerField, OuterRef, QuerySet, Subquery, TextField, Value
 from django.db.models.functions import Coalesce
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -66,8 +67,7 @@ class Selection(BaseModel):
         return bool(self.models or self.not_models)
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     judgement_id: int
     split: Split
     content_sha256: str
@@ -146,7 +146,7 @@ class _Seen(NamedTuple):
     verdict: str
     source: str
     is_unblinded: bool
-    created_at: datetime
+    created_at: datetime  # None where no day is chosen
     status: str
     purpose: str
     annotator_id: int
@@ -155,33 +155,35 @@ class _Seen(NamedTuple):
     task: str
     chosen_why: str
     content: str
-    tags: list[str]
+    tags: list[str]  # None where no tag is chosen
     group_is_held_out: bool
     prompt_is_held_out: bool
     is_flagged: bool
     n_answers: int
 
 
-_COLUMNS = (
-    "pk",
-    "verdict",
-    "source",
-    "is_unblinded",
-    "created_at",
-    "assignment__status",
-    "assignment__purpose",
-    "assignment__annotator_id",
-    "assignment__annotator__kind",
-    "assignment__annotator__pseudonym",
-    "assignment__task__status",
-    "assignment__task__chosen_why",
-    f"{PROMPT}__content_sha256",
-    f"{PROMPT}__tags",
-    "group_is_held_out",
-    "prompt_is_held_out",
-    "is_flagged",
-    "n_answers",
-)
+def _columns(selection: Selection) -> list[Any]:
+    """Those of ``_Seen``; times and tags, which cost more to read than all the others, only where they decide."""
+    return [
+        "pk",
+        "verdict",
+        "source",
+        "is_unblinded",
+        "created_at" if selection.since or selection.until else Value(None, TextField()),
+        "assignment__status",
+        "assignment__purpose",
+        "assignment__annotator_id",
+        "assignment__annotator__kind",
+        "assignment__annotator__pseudonym",
+        "assignment__task__status",
+        "assignment__task__chosen_why",
+        f"{PROMPT}__content_sha256",
+        f"{PROMPT}__tags" if selection.tags else Value(None, TextField()),
+        "group_is_held_out",
+        "prompt_is_held_out",
+        "is_flagged",
+        "n_answers",
+    ]
 
 
 def read_members(
@@ -199,7 +201,11 @@ def read_members(
     rows = _statement(project, campaigns, selection)
     if below:
         rows = rows.filter(**{f"{PROMPT}__content_sha256__lt": below})
-    found = (_Seen(*row) for row in rows.values_list(*_COLUMNS).iterator(chunk_size=2000))
+    return _members(rows, selection, reading)
+
+
+def _members(rows: QuerySet[Judgement], selection: Selection, reading: Reading) -> Iterator[Member]:
+    found = (_Seen(*row) for row in rows.values_list(*_columns(selection)).iterator(chunk_size=2000))
     for content, seen in groupby(found, key=lambda one: one.content):
         members, is_test = [], False
         for one in seen:
@@ -214,6 +220,13 @@ def read_members(
         reading.n_members += len(members)
         for pk in members:
             yield Member(pk, "test" if is_test else "train", content)
+
+
+def has_members(project: Project, campaigns: Sequence[Campaign], selection: Selection, reading: Reading) -> bool:
+    """Whether the selection lets in any judgement at all; why the others stay out is told where it is none."""
+    with transaction.atomic():  # a cursor outside of one reads everything before the first row
+        rows = _statement(project, campaigns, selection).order_by()
+        return next(_members(rows, selection, reading), None) is not None
 
 
 def _statement(project: Project, campaigns: Sequence[Campaign], selection: Selection) -> QuerySet[Judgement]:
