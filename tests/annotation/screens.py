@@ -88,7 +88,8 @@ def assert_accessible(page: "Page", state: str) -> None:
     """WCAG 2.2 AA as far as axe-core can tell."""
     found = Axe().run(page, options=WCAG).response["violations"]
     told = [
-        f"{rule['id']}: {rule['help']}\n    " + "\n    ".join(node["html"][:200] for node in rule["nodes"][:4])
+        f"{rule['id']}: {rule['help']}\n    "
+        + "\n    ".join(f"{node['html'][:200]} {node.get('failureSummary', '')}" for node in rule["nodes"][:4])
         for rule in found
     ]
     assert not told, f"{state}:\n" + "\n".join(told)

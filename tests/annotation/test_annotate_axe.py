@@ -44,6 +44,8 @@ def test_a_pair_with_every_question_and_what_opens_above_it(page: "Page", live_s
     assert_accessible(page, "the task")
     for theme in ("dark", "light"):
         page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+        page.reload()  # Chromium may keep the other theme's colours in what is closed
+        desk.ready()
         desk.keys("1")
         page.wait_for_timeout(200)
         assert_accessible(page, f"a chosen answer, {theme}")
