@@ -12,7 +12,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.template.loader import get_template
 from django.templatetags.static import static
 from django.utils.html import format_html
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.safestring import SafeString
 
 from core import bundles
 from core.rendering import render_markdown, render_plain
@@ -52,19 +52,20 @@ def bundle(name: str) -> str:
 
 
 @register.simple_tag
-def pure(part: str, **values: Hashable) -> SafeString:
+def pure(part: str, **values: Hashable) -> str:
     """A part that shows these values and nothing else (no request, no token), rendered once for each combination of them.
 
-    For what many people are shown all day: the values have to be hashable, and equal ones have to look the same.
+    For what many people are shown all day: the values have to be hashable, and equal ones have to look the same. What a
+    template renders is marked safe by Django itself.
     """
     if settings.DEBUG:
-        return mark_safe(get_template(part).render(values))
+        return get_template(part).render(values)
     return _rendered(part, tuple(values.items()))
 
 
 @lru_cache(maxsize=256)
-def _rendered(part: str, values: tuple[tuple[str, Hashable], ...]) -> SafeString:
-    return mark_safe(get_template(part).render(dict(values)))
+def _rendered(part: str, values: tuple[tuple[str, Hashable], ...]) -> str:
+    return get_template(part).render(dict(values))
 
 
 @register.simple_tag

@@ -433,7 +433,8 @@ def test_a_prompt_that_nearly_fills_the_context_gets_less_room(project: Project,
     run_generation(job.pk)
     job = finished(job)
     assert (job.step, job.n_shortened, job.n_failed) == (2, 2, 0)
-    assert [body["max_tokens"] for body in stub.bodies("/v1/chat/completions")[-2:]] == [12, 12]
+    asked = [body["max_tokens"] for body in stub.bodies("/v1/chat/completions")]
+    assert asked.count(12) == 2, asked  # in whichever order the two answers came
     assert "less room" in job.message
     too_long = start(project, deployment, prompt_set=make_prompts(project, 1, text="x" * 600), n=1)
     run_generation(too_long.pk)
