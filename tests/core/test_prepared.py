@@ -3,13 +3,14 @@
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, connections
 from django.db.models import DateTimeField, Exists, ExpressionWrapper, F, OuterRef
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import Membership, Project, Role
+from annotation import prepared
 from annotation.models import Assignment, ComparisonTask, Place
 from core.prepared import Insert, Query, Update, given
 from tests.annotation.builders import make_annotator, make_campaign, make_project, make_user
@@ -84,3 +85,10 @@ def test_many_rows_are_one_statement():
     assert len(queries) == 1
     assert [Membership.objects.get(pk=pk).user for pk in ids] == users
     assert insert.many([]) == []
+
+
+@pytest.mark.postgres
+def test_what_is_always_the_same_is_in_the_text_so_that_a_kept_plan_can_use_it():
+    statement, _ = prepared.in_hand._compile(connections["default"])
+    assert "IN ('open', 'parked')" in statement.sql
+    assert {type(part).__name__ for part in statement.parameters} == {"_Slot"}
