@@ -53,7 +53,8 @@ def loop(result: dict[str, Any]) -> str:
     ]
     n_seeds, n_judgements = figures["rounds"][0]["n_seeds"], result["settings"]["pairs"]
     note = (
-        f"{n_seeds} seed{'s' if n_seeds > 1 else ''}, {n_judgements} judgements a round, {figures['n_held_out_prompts']} held-out prompts; ties count half, "
+        f"{n_seeds} seed{'s' if n_seeds > 1 else ''}, {n_judgements} judgements a round, "
+        f"{figures['n_held_out_prompts']} held-out prompts; ties count half, "
         "intervals (95 %) resample prompts. Taking the best of 4 answers of the start model by the judge itself wins "
         f"{interval(figures['best_of_4_oracle'])}."
     )
