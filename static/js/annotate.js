@@ -4,6 +4,7 @@
 (() => {
   const READY_MS = 200; // after a new task appears, a key that was still on its way must not judge it unseen
   let shownAt = -Infinity;
+  let readyTimer;
   let shownTask = "";
   let marked = null;
   let from = null; // where the focus was when a key opened a panel
@@ -124,6 +125,7 @@
   // The old task goes: between the swap and its settling, too, no key may judge the new one unseen.
   function hold() {
     shownAt = performance.now();
+    clearTimeout(readyTimer); // the one before was about to say that keys count
     stage().removeAttribute("data-ready");
   }
 
@@ -133,7 +135,8 @@
     shownTask = task;
     if (isSame) shownAt = -Infinity;
     else hold();
-    setTimeout(() => task === shownTask && stage()?.setAttribute("data-ready", ""), isSame ? 0 : READY_MS);
+    clearTimeout(readyTimer);
+    readyTimer = setTimeout(() => stage()?.setAttribute("data-ready", ""), isSame ? 0 : READY_MS);
     mark(null);
     document.dispatchEvent(new CustomEvent("annotate:shown", { detail: { isSame } }));
   }

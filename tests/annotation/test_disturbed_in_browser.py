@@ -128,3 +128,23 @@ def test_guidelines_that_change_are_confirmed_before_the_next_task(page: "Page",
     desk.keys("1")
     desk.send()
     assert Judgement.objects.latest("pk").guidelines_version == 2
+
+
+def test_no_key_judges_a_task_between_its_swap_and_its_settling(page: "Page", live_server: Any) -> None:
+    page.clock.install(time=0)
+    desk = Desk(page, live_server, text=PLAIN)
+    page.wait_for_selector(".begin-action")
+    page.clock.pause_at(3_600)
+    desk.open(page)
+    page.clock.run_for(190)  # the start page says in 10 ms that keys count
+    page.click(".begin-action button.is-primary")
+    page.wait_for_selector("#judge")
+    page.clock.run_for(15)  # swapped in, and not yet settled
+    assert page.locator("[data-ready]").count() == 0
+    desk.keys("1")
+    assert page.locator("#judge :checked[name=choice]").count() == 0
+    page.clock.run_for(10)
+    page.clock.run_for(200)
+    desk.ready()
+    desk.keys("1")
+    assert page.locator("#judge :checked[name=choice]").count() == 1
