@@ -35,7 +35,7 @@ from typing import Any
 from annotation.winrate import rate, tally
 from benchmarks import report
 from core.ids import seed_from
-from generation.engines.base import SampleRequest, Sampling
+from generation.engines.base import EngineDown, Sample, SampleRequest, Sampling
 from generation.engines.vllm import Vllm, VllmOptions, VllmServer
 from starter import judge, world
 from training.specs import derive
@@ -44,6 +44,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MODEL = ROOT / "starter" / "model"
 SAMPLING = Sampling(temperature=1.0, max_tokens=96)
 AT_ONCE = 64
+PAUSES = (1, 5, 25)  # seconds before a request that found vLLM away is sent again
 TARGET, AIM = 0.70, 0.80
 TUNING_SEED = 5  # which half of the held-out wordings settings were chosen on
 # For pairs that a reward model labelled: fewer of them are wrong than of people's, and they are two to three times as many.
@@ -91,7 +92,15 @@ def sample(base_url: str, model: str, prompts: Sequence[str], n: int, *seeds: ob
                     tuple(seed_from(*seeds, prompt, i) for i in range(n)),
                     SAMPLING,
                 )
-                return [(s.text.strip(), s.finish_reason != "stop") for s in await engine.sample(asked)]
+                return [(s.text.strip(), s.finish_reason != "stop") for s in await patiently(engine, asked)]
+
+        async def patiently(engine: Vllm, asked: SampleRequest) -> Sequence[Sample]:
+            for pause in PAUSES:
+                try:
+                    return await engine.sample(asked)
+                except EngineDown:
+                    await asyncio.sleep(pause)
+            return await engine.sample(asked)
 
         async with Vllm(base_url, timeout_seconds=300) as engine:
             return list(await asyncio.gather(*(one(engine, prompt) for prompt in prompts)))
