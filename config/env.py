@@ -110,7 +110,8 @@ class Env(BaseSettings):
     api_requests_per_minute: int = Field(
         default=1200,
         ge=0,
-        description="Requests a minute that one API token may make to one web process; 0: any number.",
+        description="Requests a minute that one API token may make: to the site where Redis is the broker, else to one web process; "
+        "0: any number.",
         json_schema_extra={"group": WEB},
     )
     csrf_trusted_origins: Names = _setting(
@@ -290,6 +291,10 @@ class Env(BaseSettings):
     @property
     def uses_postgres(self) -> bool:
         return self.database_url is not None and self.database_url.get_secret_value().startswith("postgres")
+
+    @property
+    def uses_redis(self) -> bool:
+        return self.broker_url is not None and self.broker_url.get_secret_value().startswith(("redis://", "rediss://"))
 
     @property
     def uses_embedded_broker(self) -> bool:

@@ -211,6 +211,26 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "SORT_OPERATIONS": False,
 }
 
+# ---- cache -----------------------------------------------------------------------------------------------------------
+
+
+def caches(env: Env) -> dict[str, Any]:
+    """What processes share for a while: in Redis where that is the broker, else each has its own memory."""
+    if not env.uses_redis:
+        return {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "whetstone"}}
+    assert env.broker_url is not None
+    return {
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": env.broker_url.get_secret_value(),
+            "KEY_PREFIX": "whetstone",
+            "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 1},
+        }
+    }
+
+
+CACHES = caches(WHETSTONE)
+
 # ---- queue -----------------------------------------------------------------------------------------------------------
 
 CELERY_BROKER_URL = WHETSTONE.broker_url.get_secret_value() if WHETSTONE.broker_url else "filesystem://"

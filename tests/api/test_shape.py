@@ -1,18 +1,23 @@
 """What all resources share: one shape of error, pages, entity tags, requests sent twice, a bound on how many."""
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.core.cache import cache
 from django.test import Client, override_settings
+from pydantic import SecretStr
 
+from accounts.api.reference import document, groups_of
 from accounts.models import IdempotentRequest, Membership, Project, Role, User
 from accounts.tokens import create_token
 from annotation.models import Campaign
+from config.settings import caches
 from generation.models import GenerationJob, PromptSet
 from tests.annotation.builders import make_campaign, make_job, make_project, make_user
 from tests.api.client import Api
+from tests.services.servers import Redis
 
 pytestmark = pytest.mark.django_db
 
@@ -158,16 +163,45 @@ def test_a_prompt_import_sent_twice_is_one(api: Api) -> None:
 # ---- a bound -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_token_makes_so_many_requests_a_minute(project: Project, ravi: User, settings: Any) -> None:
+def test_a_token_makes_so_many_requests_a_minute(
+    project: Project, ravi: User, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cache.clear()
+    clock = SimpleNamespace(time=lambda: 1000.0)
+    monkeypatch.setattr("accounts.api.base.time", clock)
     one, other = Api(project, ravi, "read"), Api(project, ravi, "read")
     env = settings.WHETSTONE.model_copy(update={"api_requests_per_minute": 3})
     with override_settings(WHETSTONE=env):
         assert [one.get("prompt-sets").status_code for _ in range(4)] == [200, 200, 200, 429]
         told = one.get("prompt-sets")
-        assert 0 < int(told.headers["Retry-After"]) <= 60
+        assert told.headers["Retry-After"] == "20"
         is_an_error(told, 429)
         assert other.get("prompt-sets").status_code == 200
+        clock.time = lambda: 1020.0
+        assert one.get("prompt-sets").status_code == 200
+
+
+@pytest.mark.redis
+def test_web_processes_count_together_where_they_share_redis(
+    project: Project, ravi: User, settings: Any, monkeypatch: pytest.MonkeyPatch, redis: Redis
+) -> None:
+    env = settings.WHETSTONE.model_copy(update={"api_requests_per_minute": 2, "broker_url": SecretStr(redis.url)})
+    monkeypatch.setattr("accounts.api.base.time", SimpleNamespace(time=lambda: 1000.0))
+    one = Api(project, ravi, "read")
+    said = []
+    for _ in range(3):  # a client of the cache for each, as processes of their own have
+        with override_settings(WHETSTONE=env, CACHES=caches(env)):
+            said.append(one.get("prompt-sets").status_code)
+    assert said == [200, 200, 429]
+
+
+def test_a_cache_that_does_not_answer_stops_nobody(project: Project, ravi: User, settings: Any) -> None:
+    env = settings.WHETSTONE.model_copy(
+        update={"api_requests_per_minute": 1, "broker_url": SecretStr("redis://127.0.0.1:1/0")}
+    )
+    one = Api(project, ravi, "read")
+    with override_settings(WHETSTONE=env, CACHES=caches(env)):
+        assert [one.get("prompt-sets").status_code for _ in range(3)] == [200, 200, 200]
 
 
 # ---- the schema --------------------------------------------------------------------------------------------------------
@@ -183,6 +217,19 @@ def test_the_schema_needs_a_person_and_names_no_object(api: Api, ravi: User) -> 
         assert "/api/v1/projects/{project}/campaigns/{key}" in told["paths"]
         assert ravi.username not in response.content.decode()
     assert not [path for path in told["paths"] if "/deploy/" in path]
+
+
+def test_the_reference_is_a_page_without_scripts_of_others(ravi: User) -> None:
+    page = Client()
+    assert page.get("/api-reference/").status_code == 302
+    page.force_login(ravi)
+    said = page.get("/api-reference/").content.decode()
+    found = document()
+    n_operations = sum(len(methods) for methods in found["paths"].values())
+    assert said.count('<details id="') >= n_operations and f"{n_operations} requests" in said
+    assert "/projects/{project}/desk/conversations/{key}/prompts" in said and "unpkg" not in said
+    anchors = [each.anchor for group in groups_of(found) for each in group.operations]
+    assert len(anchors) == len(set(anchors)) == n_operations
 
 
 def test_who_left_the_project_is_refused_at_once(api: Api, ravi: User, project: Project) -> None:
