@@ -1,6 +1,7 @@
 from django.urls import path
 
 from accounts import preference_views, views
+from accounts.api.reference_view import api_reference
 
 app_name = "accounts"
 
@@ -14,6 +15,7 @@ urlpatterns = [
     path("account/preferences/set/", preference_views.set_some, name="set_preferences"),
     path("account/password/", views.change_password, name="change_password"),
     path("account/set-password/", views.set_password, name="set_password"),
+    path("api-reference/", api_reference, name="api_reference"),
     path("theme/", views.theme, name="theme"),
     path("projects/", views.project_list, name="projects"),
     path("projects/new/", views.project_new, name="project_new"),

@@ -4,17 +4,20 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 REFERENCE = ROOT / "docs" / "reference" / "api.md"
+if TYPE_CHECKING:  # nothing of the application is read before its settings are
+    from accounts.api.reference import Body, Field, Group, Operation
 
 INTRODUCTION = """# The REST API
 
 <!-- Written from the views' declarations by `make docs`; changes belong there. -->
 
-All that the pages do, by script. `GET /api/v1/schema/` is the same as an OpenAPI document (`?format=json` for JSON).
+All that the pages do, by script. A site shows this page at `/api-reference/`, and the same as an OpenAPI document at
+`GET /api/v1/schema/` (`?format=json` for JSON).
 [How to use it](../how-to/use-the-api.md) begins with an example that runs.
 
 - **Token**: `Authorization: Bearer wst_...`, made on a project's Tokens page: of one person, in one project, with scopes, for a time.
@@ -34,90 +37,58 @@ All that the pages do, by script. `GET /api/v1/schema/` is the same as an OpenAP
 """
 
 
-def schema() -> dict[str, Any]:
-    """The OpenAPI document of the code as it is. Exits with what it warns of."""
+def groups() -> "list[Group]":
+    """What the code declares. Exits with what its OpenAPI document warns of."""
     import django
 
     with tempfile.TemporaryDirectory() as home:  # nothing of this installation enters
         os.environ |= {"DJANGO_SETTINGS_MODULE": "config.settings", "WHETSTONE_HOME": home, "WHETSTONE_ENV_FILE": ""}
         django.setup()
         from drf_spectacular.drainage import GENERATOR_STATS
-        from drf_spectacular.generators import SchemaGenerator
         from drf_spectacular.validation import validate_schema
 
-        found: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)
-        validate_schema(found)
+        from accounts.api.reference import document, groups_of
+
+        validate_schema(document())
         if GENERATOR_STATS:
             GENERATOR_STATS.emit_summary()
             raise SystemExit("The schema has warnings.")
-        return found
+        return groups_of(document())
 
 
-def page(found: dict[str, Any]) -> str:
-    by_tag: dict[str, list[str]] = {}
-    for path, operations in found["paths"].items():
-        for method, operation in operations.items():
-            by_tag.setdefault(operation["tags"][0], []).extend(_operation(path, method, operation, found))
-    parts = [f"## {tag.capitalize()}\n\n" + "\n".join(lines).rstrip() + "\n" for tag, lines in by_tag.items()]
+def page(found: "list[Group]") -> str:
+    parts = []
+    for group in found:
+        lines = [line for operation in group.operations for line in _operation(operation)]
+        parts.append(f"## {group.name}\n\n" + "\n".join(lines).rstrip() + "\n")
     return INTRODUCTION + "\n" + "\n".join(parts)
 
 
-def _operation(path: str, method: str, operation: dict[str, Any], found: dict[str, Any]) -> list[str]:
-    shown = path.removeprefix("/api/v1")
-    lines = [f"**`{method.upper()} {shown}`** {operation.get('summary', '')}".rstrip(), ""]
-    if said := operation.get("description", ""):
-        lines += [" ".join(said.split("\n")).strip(), ""]
-    query = [each for each in operation.get("parameters", ()) if each["in"] == "query"]
-    heads = [each["name"] for each in operation.get("parameters", ()) if each["in"] == "header"]
-    if query:
-        lines.append(
-            "- Query: " + ", ".join(_field(each["name"], each["schema"], each.get("description", "")) for each in query)
-        )
-    body = next(iter(operation.get("requestBody", {}).get("content", {}).values()), None)
-    if body is not None:
-        lines.append("- Body: " + _fields(_resolved(body["schema"], found), is_body=True))
-    good = [(code, answer) for code, answer in operation["responses"].items() if code.startswith("2")]
-    for code, answer in good[-1:] if len(good) == 1 else [(code, answer) for code, answer in good if code != "200"]:
-        content = next(iter(answer.get("content", {}).items()), None)
-        if content is None:
-            lines.append(f"- {code}: no body")
-        elif "json" not in content[0]:
-            lines.append(f"- {code}: a file (`{content[0]}`)")
-        else:
-            lines.append(f"- {code}: " + _fields(_resolved(content[1]["schema"], found)))
-    if heads:
-        lines.append("- Headers: " + ", ".join(f"`{name}`" for name in heads))
+def _operation(operation: "Operation") -> list[str]:
+    lines = [f"**`{operation.method} {operation.path}`** {operation.summary}".rstrip(), ""]
+    if operation.description:
+        lines += [operation.description, ""]
+    if operation.query:
+        lines.append("- Query: " + ", ".join(_field(each, is_marked=False) for each in operation.query))
+    if operation.asks is not None:
+        lines.append("- Body: " + _body(operation.asks))
+    lines += [f"- {code}: {_body(answer)}" for code, answer in operation.answers]
+    if operation.headers:
+        lines.append("- Headers: " + ", ".join(f"`{name}`" for name in operation.headers))
     return [*lines, ""]
 
 
-def _resolved(schema: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
-    while "$ref" in schema:
-        schema = found["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]]
-    results = schema.get("properties", {}).get("results")
-    if results is not None and "next" in schema["properties"]:
-        return {**_resolved(results["items"], found), "is_page": True}
-    return schema
+def _body(body: "Body") -> str:
+    return ("a page of " if body.is_page else "") + (", ".join(map(_field, body.fields)) or body.of)
 
 
-def _fields(schema: dict[str, Any], *, is_body: bool = False) -> str:
-    needed = set(schema.get("required", ()))
-    optional = set(schema.get("properties", ())) - needed if is_body else set()
-    named = [
-        _field(name, each, each.get("description", ""), is_optional=name in optional)
-        for name, each in schema.get("properties", {}).items()
-    ]
-    return ("a page of " if schema.get("is_page") else "") + (", ".join(named) or "an object")
-
-
-def _field(name: str, schema: dict[str, Any], words: str, *, is_optional: bool = False) -> str:
-    values = [str(each) for each in schema.get("enum", ()) if each not in (None, "")]
-    more = [" · ".join(values)] if values else []
-    more += [words.split("\n")[0].rstrip(".")] if words and not values else []
-    return f"`{name}`" + ("?" if is_optional else "") + (f" ({'; '.join(more)})" if more else "")
+def _field(field: "Field", *, is_marked: bool = True) -> str:
+    words = f" ({field.words})" if field.words else ""
+    return f"`{field.name}`" + ("?" if field.is_optional and is_marked else "") + words
 
 
 def main() -> int:
-    text = page(schema())
+    text = page(groups())
     if "--check" in sys.argv[1:]:
         if REFERENCE.exists() and REFERENCE.read_text(encoding="utf-8") == text:
             return 0
