@@ -37,6 +37,7 @@ class Scope(models.TextChoices):
     TRAIN = "train", "Start and cancel runs and evaluations"
     DEPLOY = "deploy", "Fetch artifacts, deploy and roll back"
     ROUND = "round", "Start rounds and take their steps"
+    ERASE = "erase", "Erase texts for good, and waive what that blocks"
     MEMBERS = "members", "Read and change members, make invitations"
     AUDIT = "audit", "Read the audit log"
 
@@ -53,6 +54,7 @@ SCOPE_ROLES: dict[str, tuple[Role, ...]] = {
     Scope.TRAIN: (Role.RESEARCHER,),
     Scope.DEPLOY: (Role.RESEARCHER,),
     Scope.ROUND: (Role.RESEARCHER,),
+    Scope.ERASE: (Role.ADMIN,),
     Scope.MEMBERS: (Role.ADMIN,),
     Scope.AUDIT: (Role.ADMIN,),
 }

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from annotation.api import campaigns, desk, lead, work
+from annotation.api import announcements, campaigns, desk, lead, live, onboarding, statements, way_in, work
 from annotation.votes import api as votes
 
 app_name = "annotation-api"
@@ -10,6 +10,8 @@ app_name = "annotation-api"
 PROJECT = "projects/<slug:project>"
 VOTES, CAMPAIGN, DESK = f"{PROJECT}/vote-imports", f"{PROJECT}/campaigns", f"{PROJECT}/desk"
 FLAG, QUESTION, MINE = f"{PROJECT}/flags", f"{PROJECT}/questions", f"{DESK}/assignments/<slug:key>"
+ITEM, MINE_IN = f"{CAMPAIGN}/<slug:key>/practice-items", f"{DESK}/campaigns/<slug:key>"
+TALK, ANNOUNCEMENT = f"{DESK}/conversations/<slug:key>", f"{PROJECT}/announcements"
 
 urlpatterns = [
     path(VOTES, votes.Imports.as_view(), name="vote-imports"),
@@ -19,6 +21,7 @@ urlpatterns = [
     path(f"{VOTES}/<slug:key>/cancel", votes.Cancel.as_view(), name="vote-import-cancel"),
     path(f"{VOTES}/<slug:key>/retry", votes.Retry.as_view(), name="vote-import-retry"),
     path(CAMPAIGN, campaigns.Campaigns.as_view(), name="campaigns"),
+    path(f"{CAMPAIGN}/live", live.LiveCampaigns.as_view(), name="live-campaigns"),
     path(f"{CAMPAIGN}/plan", campaigns.CampaignPlan.as_view(), name="campaign-plan"),
     path(f"{CAMPAIGN}/<slug:key>", campaigns.OneCampaign.as_view(), name="campaign"),
     path(f"{CAMPAIGN}/<slug:key>/pause", campaigns.PauseCampaign.as_view(), name="campaign-pause"),
@@ -34,6 +37,12 @@ urlpatterns = [
     path(
         f"{CAMPAIGN}/<slug:key>/rulings/<slug:ruling>/withdraw", lead.WithdrawRuling.as_view(), name="ruling-withdraw"
     ),
+    path(ITEM, onboarding.PracticeItems.as_view(), name="practice-items"),
+    path(f"{ITEM}/<slug:item>", onboarding.OnePracticeItem.as_view(), name="practice-item"),
+    path(f"{ITEM}/<slug:item>/retire", onboarding.RetirePracticeItem.as_view(), name="practice-item-retire"),
+    path(f"{ITEM}/<slug:item>/restore", onboarding.RestorePracticeItem.as_view(), name="practice-item-restore"),
+    path(f"{CAMPAIGN}/<slug:key>/people", onboarding.CampaignPeople.as_view(), name="campaign-people"),
+    path(f"{CAMPAIGN}/<slug:key>/people/decide", onboarding.DecidePerson.as_view(), name="campaign-people-decide"),
     path(f"{CAMPAIGN}/<slug:key>/tasks", work.Tasks.as_view(), name="tasks"),
     path(f"{CAMPAIGN}/<slug:key>/tasks/prioritise", work.PrioritiseTasks.as_view(), name="tasks-prioritise"),
     path(f"{CAMPAIGN}/<slug:key>/tasks/retire", work.RetireTasks.as_view(), name="tasks-retire"),
@@ -44,6 +53,27 @@ urlpatterns = [
     ),
     path(f"{DESK}/campaigns", desk.MyCampaigns.as_view(), name="my-campaigns"),
     path(f"{DESK}/campaigns/<slug:key>/next", desk.NextTask.as_view(), name="next"),
+    path(f"{MINE_IN}/way-in", way_in.WayIn.as_view(), name="way-in"),
+    path(f"{MINE_IN}/way-in/begin", way_in.BeginWayIn.as_view(), name="way-in-begin"),
+    path(f"{MINE_IN}/way-in/practise-again", way_in.PractiseAgain.as_view(), name="practise-again"),
+    path(f"{MINE_IN}/way-in/<slug:item>/answer", way_in.AnswerPractice.as_view(), name="practice-answer"),
+    path(f"{MINE_IN}/agree", way_in.Agree.as_view(), name="agree"),
+    path(f"{MINE_IN}/take-back", way_in.TakeBackConsent.as_view(), name="take-back"),
+    path(f"{MINE_IN}/conversations", live.Conversations.as_view(), name="conversations"),
+    path(TALK, live.OneConversation.as_view(), name="conversation"),
+    path(f"{TALK}/prompts", live.WritePrompt.as_view(), name="conversation-prompts"),
+    path(f"{TALK}/pick", live.PickAnswer.as_view(), name="conversation-pick"),
+    path(f"{TALK}/again", live.WriteAgain.as_view(), name="conversation-again"),
+    path(f"{TALK}/retry", live.TryTurnAgain.as_view(), name="conversation-retry"),
+    path(f"{TALK}/take-back", live.TakeBackPrompt.as_view(), name="conversation-take-back"),
+    path(f"{TALK}/end", live.EndConversation.as_view(), name="conversation-end"),
+    path(f"{DESK}/announcements", announcements.MyAnnouncements.as_view(), name="my-announcements"),
+    path(
+        f"{DESK}/announcements/<slug:key>/confirm",
+        announcements.ConfirmAnnouncement.as_view(),
+        name="announcement-confirm",
+    ),
+    path(f"{DESK}/work", statements.MyWork.as_view(), name="my-work"),
     path(f"{DESK}/questions", desk.MyQuestions.as_view(), name="my-questions"),
     path(MINE, desk.OneAssignment.as_view(), name="assignment"),
     path(f"{MINE}/judge", desk.Judge.as_view(), name="judge"),
@@ -52,6 +82,14 @@ urlpatterns = [
     path(f"{MINE}/skip", desk.Skip.as_view(), name="skip"),
     path(f"{MINE}/ask", desk.Ask.as_view(), name="ask"),
     path(f"{MINE}/resume", desk.Resume.as_view(), name="resume"),
+    path(ANNOUNCEMENT, announcements.Announcements.as_view(), name="announcements"),
+    path(f"{ANNOUNCEMENT}/<slug:key>", announcements.OneAnnouncement.as_view(), name="announcement"),
+    path(
+        f"{ANNOUNCEMENT}/<slug:key>/withdraw",
+        announcements.WithdrawAnnouncement.as_view(),
+        name="announcement-withdraw",
+    ),
+    path(f"{PROJECT}/work", statements.Work.as_view(), name="work"),
     path(FLAG, lead.Flags.as_view(), name="flags"),
     path(f"{FLAG}/<slug:key>", lead.OneFlag.as_view(), name="flag"),
     path(f"{FLAG}/<slug:key>/decide", lead.DecideFlag.as_view(), name="flag-decide"),

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from training.api import history, lineage, runs, snapshots
+from training.api import erasing, history, lineage, runs, snapshots
 
 app_name = "training-api"
 
@@ -19,6 +19,7 @@ urlpatterns = [
     path(f"{SNAPSHOT}/<slug:key>/since", history.Since.as_view(), name="snapshot-since"),
     path(f"{SNAPSHOT}/<slug:key>/anew", history.Anew.as_view(), name="snapshot-anew"),
     path(f"{SNAPSHOT}/<slug:key>/compare", history.Compare.as_view(), name="snapshot-compare"),
+    path(f"{SNAPSHOT}/<slug:key>/waive", erasing.WaiveErasure.as_view(), name="snapshot-waive"),
     path(f"{SNAPSHOT}/<slug:key>/rows", snapshots.Rows.as_view(), name="snapshot-rows"),
     path(f"{SNAPSHOT}/<slug:key>/rows/<slug:row>/lineage", snapshots.RowLineage.as_view(), name="row-lineage"),
     path(RUN, runs.Runs.as_view(), name="runs"),
@@ -33,5 +34,9 @@ urlpatterns = [
     path(f"{EVALUATION}/<slug:key>/retry", runs.RetryEvaluation.as_view(), name="evaluation-retry"),
     path(f"{PROJECT}/models/<slug:key>/lineage", lineage.ModelLineage.as_view(), name="model-lineage"),
     path(f"{PROJECT}/models/<slug:key>/judgements", lineage.ModelJudgements.as_view(), name="model-judgements"),
+    path(f"{PROJECT}/judgements/<slug:key>/erase", erasing.EraseText.as_view(), name="erase"),
+    path(f"{PROJECT}/erasures", erasing.Erasures.as_view(), name="erasures"),
+    path(f"{PROJECT}/erasures/<slug:key>", erasing.OneErasure.as_view(), name="erasure"),
+    path(f"{PROJECT}/erasures/<slug:key>/retry", erasing.RetryErasure.as_view(), name="erasure-retry"),
     path(f"{PROJECT}/judgements/<slug:key>/lineage", lineage.JudgementLineage.as_view(), name="judgement-lineage"),
 ]

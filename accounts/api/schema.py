@@ -9,6 +9,7 @@ from rest_framework import serializers
 
 from accounts.api.base import Call, operation_of
 from accounts.api.once import HEADER
+from accounts.tokens import Scope
 from core.api import ErrorSerializer, PageSerializer
 
 REFUSED = {
@@ -59,7 +60,7 @@ class ApiSchema(AutoSchema):
     def get_description(self) -> str:  # type: ignore[override]  # as in the class above it
         rest = "\n".join(line.strip() for line in self._said().split("\n")[1:]).strip()
         scopes = " or ".join(f"`{scope.value}`" for scope in self.call.scopes)
-        needs = f"Scope: {scopes}." if len(self.call.scopes) < 12 else "Any scope."
+        needs = f"Scope: {scopes}." if len(self.call.scopes) < len(Scope) else "Any scope."
         return f"{rest}\n\n{needs}".strip()
 
     def _said(self) -> str:

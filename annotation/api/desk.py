@@ -3,7 +3,7 @@
 A task is told by an assignment's random key, letters and texts; nothing that depends on a model, save the answers' texts.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,7 +34,7 @@ from annotation.protocol import (
 from annotation.refusals import stands_before
 from annotation.rows import said_of
 from annotation.turns import assignment_of
-from annotation.views.access import campaign_of, turn_of
+from annotation.views.access import campaign_of, me_in, turn_of
 from core.api import StrictSerializer
 from core.errors import Conflict, DomainError
 
@@ -219,31 +219,43 @@ def _fields_renamed() -> Iterator[None]:
         raise Incomplete(problem.sentence, fields=named) from None
 
 
-class _Desk(ProjectApi):
+class DeskApi(ProjectApi):
     def turn(self, key: str) -> tuple[Annotator, Assignment]:
         return turn_of(self.request._request, self.project, key)
 
+    @property
+    def me(self) -> Annotator | None:
+        """This person as an annotator, if they have ever judged here: reading creates nothing."""
+        return me_in(self.request._request, self.project)
+
+    @property
+    def made(self) -> Annotator:
+        return annotator_for(self.by, self.project)
+
     def said(self, turn: Assignment, given: Given) -> Said:
+        return self.read_said(given, turn.task.campaign, turn.display_order)
+
+    @staticmethod
+    def read_said(given: Given, campaign: Campaign, display_order: Sequence[int]) -> Said:
         with _fields_renamed():
-            return Said.from_fields(as_form(given), campaign=turn.task.campaign, display_order=turn.display_order)
+            return Said.from_fields(as_form(given), campaign=campaign, display_order=display_order)
 
 
-class MyCampaigns(_Desk):
+class MyCampaigns(DeskApi):
     @call(Scope.ANNOTATE, tells=MyCampaignsSerializer)
     def get(self, given: Given) -> Any:
         """The campaigns that one may work in, open ones first."""
-        me = Annotator.objects.filter(project=self.project, user=self.by).first()
-        return {"campaigns": my_campaigns(self.membership, me)}
+        return {"campaigns": my_campaigns(self.membership, self.me)}
 
 
-class NextTask(_Desk):
+class NextTask(DeskApi):
     @call(Scope.ANNOTATE, asks=ConfirmsSerializer, tells=NextSerializer)
     def post(self, given: Given, key: str) -> Any:
         """One's next task: the one in hand, else a lease on another. ``confirms``: the guidelines of that version are read."""
         campaign = campaign_of(self.request._request, self.project, key)
         if campaign.is_live:
-            raise DomainError("A live conversation is led on its page.", how="Open the campaign in a browser.")
-        me = annotator_for(self.by, self.project)
+            raise DomainError("Here people write the prompts.", how="Begin a conversation: POST .../conversations.")
+        me = self.made
         if "confirms" in given:
             guidelines.confirm(me, campaign, given["confirms"])
         turn = next_assignment(me, campaign)
@@ -253,7 +265,7 @@ class NextTask(_Desk):
         return {"assignment": turn, "refusal": None}
 
 
-class OneAssignment(_Desk):
+class OneAssignment(DeskApi):
     @call(Scope.ANNOTATE, tells=AssignmentSerializer)
     def get(self, given: Given, key: str) -> Any:
         """A task of one's own: in hand, or judged."""
@@ -269,7 +281,7 @@ class OneAssignment(_Desk):
         return open_task(assignment_key=key, annotator=me) if turn.opened_at is None else turn
 
 
-class Judge(_Desk):
+class Judge(DeskApi):
     @call(Scope.ANNOTATE, asks=SaidSerializer, tells=AssignmentSerializer)
     def post(self, given: Given, key: str) -> Any:
         """Judge a task. Sent again, the same is answered with what stands; another judgement is a conflict."""
@@ -278,7 +290,7 @@ class Judge(_Desk):
         return assignment_of(me, key)
 
 
-class Correct(_Desk):
+class Correct(DeskApi):
     @call(Scope.ANNOTATE, asks=CorrectionSerializer, tells=AssignmentSerializer)
     def post(self, given: Given, key: str) -> Any:
         """Say something else about a task that one has judged: a new row that supersedes."""
@@ -288,7 +300,7 @@ class Correct(_Desk):
         return assignment_of(me, key)
 
 
-class Undo(_Desk):
+class Undo(DeskApi):
     @call(Scope.ANNOTATE, tells=AssignmentSerializer)
     def post(self, given: Given, key: str) -> Any:
         """Take back one's judgement, or skip: the task is one's own to judge again."""
@@ -297,7 +309,7 @@ class Undo(_Desk):
         return assignment_of(me, key)
 
 
-class Skip(_Desk):
+class Skip(DeskApi):
     @call(Scope.ANNOTATE, asks=SkipSerializer)
     def post(self, given: Given, key: str) -> None:
         """Pass on a task. Free of penalty; it is not offered again."""
@@ -305,7 +317,7 @@ class Skip(_Desk):
         skip_assignment(assignment_key=key, annotator=me, reason=given["reason"])
 
 
-class Ask(_Desk):
+class Ask(DeskApi):
     @call(Scope.ANNOTATE, asks=AskSerializer, tells=MyQuestionSerializer)
     def post(self, given: Given, key: str) -> Any:
         """Ask the lead about a task: it is parked, its seat is kept, and one goes on with the next."""
@@ -313,7 +325,7 @@ class Ask(_Desk):
         return questions.ask(assignment_key=key, annotator=me, text=given["text"])
 
 
-class Resume(_Desk):
+class Resume(DeskApi):
     @call(Scope.ANNOTATE, tells=AssignmentSerializer)
     def post(self, given: Given, key: str) -> Any:
         """Go on with a parked task: with its answer, or without one, which withdraws the question."""
@@ -325,7 +337,7 @@ class Resume(_Desk):
         return assignment_of(me, key)
 
 
-class MyQuestions(_Desk):
+class MyQuestions(DeskApi):
     @call(Scope.ANNOTATE, lists=MyQuestionSerializer)
     def get(self, given: Given) -> Any:
         """One's own questions with their answers, newest first."""

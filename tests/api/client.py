@@ -56,6 +56,12 @@ OBJECTS = {
     "campaigns/<slug:key>": "campaigns/<slug:key>",
     "campaigns/<slug:key>/rulings/<slug:ruling>": "campaigns/<slug:key>/rulings/<slug:ruling>",
     "campaigns/<slug:key>/judgements/<slug:judgement>": "campaigns/<slug:key>/judgements/<slug:judgement>",
+    "campaigns/<slug:key>/practice-items/<slug:item>": "campaigns/<slug:key>/practice/<slug:item>",
+    "announcements/<slug:key>": "desk/announcements/<slug:key>",
+    "desk/announcements/<slug:key>": "desk/announcements/<slug:key>",
+    "desk/conversations/<slug:key>": "annotate/live/<slug:key>/<slug:talk>",
+    "desk/campaigns/<slug:key>/way-in/<slug:item>": "annotate/campaign/<slug:key>/practice/<slug:item>",
+    "erasures/<slug:key>": "erasures/<slug:key>",
     "desk/campaigns/<slug:key>": "campaigns/<slug:key>",
     "desk/assignments/<slug:key>": "annotate/<slug:key>",
     "flags/<slug:key>": "desk/flags/<slug:key>",
@@ -68,4 +74,9 @@ OBJECTS = {
     "evaluations/<slug:key>": "evaluations/<slug:key>",
     "judgements/<slug:key>": "judgements/<slug:key>",
     "rounds/<int:number>": "rounds/<int:number>",
+}
+# Where the campaign of an address has to be another one: the beginning of the address -> the page's address of it.
+CAMPAIGNS = {
+    "desk/campaigns/<slug:key>/conversations": "annotate/live/<slug:key>",
+    "desk/campaigns/<slug:key>/way-in": "annotate/campaign/<slug:key>",
 }

@@ -9,7 +9,7 @@ from django.db import transaction
 from accounts.models import Project
 from annotation.models import ComparisonTask
 from generation.models import ModelVersion
-from tests.api.client import OBJECTS, Api
+from tests.api.client import CAMPAIGNS, OBJECTS, Api
 from tests.permissions.expected import API, IN_PROJECT
 from tests.permissions.test_sweep import PARAMETER, UNKNOWN, scopes_of, undone
 from tests.permissions.world import World
@@ -31,7 +31,11 @@ def worlds(django_db_setup: None, django_db_blocker: Any) -> Iterator[list[World
         transaction.set_rollback(True)
 
 
-def value_of(world: World, name: str) -> str:
+def value_of(world: World, name: str, address: str = "") -> str:
+    """An object for the parameter that ``name`` ends in, of an ``address`` that may need one in another state."""
+    if name.startswith("desk/campaigns/") and name.count("<") == 1:
+        special = next((page for start, page in CAMPAIGNS.items() if address.startswith(start)), OBJECTS[name])
+        return world.values[special]
     if name == "campaigns/<slug:key>/tasks/<slug:task>":
         return ComparisonTask.objects.filter(campaign=world.campaign)[0].key
     if name == "datasets/<slug:key>/files/<str:name>":
@@ -40,7 +44,9 @@ def value_of(world: World, name: str) -> str:
 
 
 def filled(address: str, world: World, **instead: str) -> str:
-    return PARAMETER.sub(lambda m: instead.get(address[: m.end()]) or value_of(world, address[: m.end()]), address)
+    return PARAMETER.sub(
+        lambda m: instead.get(address[: m.end()]) or value_of(world, address[: m.end()], address), address
+    )
 
 
 def names_in(address: str) -> list[str]:

@@ -41,7 +41,7 @@ def objects_of(path: str, world: World) -> dict[str, str]:
     """The parameters of a path of the schema, as objects that there are: random keys find nothing, and try nothing."""
     address = next(each for each in ADDRESSES if PARAMETER.sub(lambda m: f"{{{m[2]}}}", each) == path.removeprefix("/"))
     below = address.removeprefix(f"{IN_PROJECT}/")
-    found = {m[2]: value_of(world, below[: m.end()]) for m in PARAMETER.finditer(below) if m[2] != "project"}
+    found = {m[2]: value_of(world, below[: m.end()], below) for m in PARAMETER.finditer(below) if m[2] != "project"}
     return {"project": world.project.slug, **found}
 
 

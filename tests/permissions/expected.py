@@ -136,6 +136,7 @@ SITE: dict[str, str] = {
     "theme/": "open",
     "bundle/<slug:digest>/<str:name>": "open",  # scripts and styles
     "account/": "signed in",
+    "api-reference/": "signed in",
     "account/password/": "signed in",
     "account/set-password/": "signed in",
     "account/preferences/": "signed in",
@@ -175,8 +176,11 @@ API: dict[str, str] = {
             "GET members, POST members": ("invitations",),
             "GET members, DELETE members": ("invitations/<slug:key>",),
             "GET audit": ("audit-events",),
+            "GET erase": ("erasures", "erasures/<slug:key>"),
+            "POST erase": ("erasures/<slug:key>/retry", "judgements/<slug:key>/erase", "datasets/<slug:key>/waive"),
             # prompts, answers, models
             _READ: (
+                "work",
                 "prompt-sets", "prompt-sets/<slug:key>/prompts", "prompt-sets/<slug:key>/prompts/<slug:prompt>",
                 "generation-jobs/<slug:key>", "generation-jobs/<slug:key>/answers", "models/<slug:key>",
             ),
@@ -209,7 +213,8 @@ API: dict[str, str] = {
             ),
             "POST read/review": ("campaigns/<slug:key>/reveal",),
             _CAMPAIGN: (
-                "campaigns/plan", "campaigns/<slug:key>/pause", "campaigns/<slug:key>/resume", "campaigns/<slug:key>/close",
+                "campaigns/live", "campaigns/plan", "campaigns/<slug:key>/pause", "campaigns/<slug:key>/resume",
+                "campaigns/<slug:key>/close",
                 "campaigns/<slug:key>/reopen", "campaigns/<slug:key>/cancel", "campaigns/<slug:key>/retry",
                 "campaigns/<slug:key>/tasks/prioritise", "campaigns/<slug:key>/tasks/retire",
             ),
@@ -217,14 +222,30 @@ API: dict[str, str] = {
             "POST review": (
                 "campaigns/<slug:key>/rulings/<slug:ruling>/withdraw", "campaigns/<slug:key>/judgements/<slug:judgement>/void",
                 "flags/<slug:key>/decide", "questions/<slug:key>/answer", "questions/<slug:key>/reopen",
-                "questions/<slug:key>/rule",
+                "questions/<slug:key>/rule", "announcements/<slug:key>/withdraw", "campaigns/<slug:key>/people/decide",
+                "campaigns/<slug:key>/practice-items/<slug:item>/retire", "campaigns/<slug:key>/practice-items/<slug:item>/restore",
             ),
-            "GET review": ("flags", "flags/<slug:key>", "questions", "questions/<slug:key>"),
-            "GET annotate": ("desk/campaigns", "desk/questions", "desk/assignments/<slug:key>"),
+            "GET review, POST review": ("announcements", "campaigns/<slug:key>/practice-items"),
+            "GET review, PUT review": ("campaigns/<slug:key>/practice-items/<slug:item>",),
+            "GET review": (
+                "announcements/<slug:key>", "campaigns/<slug:key>/people", "flags", "flags/<slug:key>", "questions",
+                "questions/<slug:key>",
+            ),
+            "GET annotate": (
+                "desk/campaigns", "desk/questions", "desk/assignments/<slug:key>", "desk/announcements", "desk/work",
+                "desk/campaigns/<slug:key>/way-in", "desk/conversations/<slug:key>",
+            ),
+            "GET annotate, POST annotate": ("desk/campaigns/<slug:key>/conversations",),
             "POST annotate": (
                 "desk/campaigns/<slug:key>/next", "desk/assignments/<slug:key>/judge", "desk/assignments/<slug:key>/correct",
                 "desk/assignments/<slug:key>/undo", "desk/assignments/<slug:key>/skip", "desk/assignments/<slug:key>/ask",
-                "desk/assignments/<slug:key>/resume",
+                "desk/assignments/<slug:key>/resume", "desk/announcements/<slug:key>/confirm",
+                "desk/campaigns/<slug:key>/way-in/begin", "desk/campaigns/<slug:key>/way-in/practise-again",
+                "desk/campaigns/<slug:key>/way-in/<slug:item>/answer", "desk/campaigns/<slug:key>/agree",
+                "desk/campaigns/<slug:key>/take-back", "desk/conversations/<slug:key>/prompts",
+                "desk/conversations/<slug:key>/pick", "desk/conversations/<slug:key>/again",
+                "desk/conversations/<slug:key>/retry", "desk/conversations/<slug:key>/take-back",
+                "desk/conversations/<slug:key>/end",
             ),
             # datasets, runs, rounds
             f"{_EXPORT}, POST export": ("datasets",),

@@ -284,7 +284,7 @@ def test_pages_outside_projects(world: World, address: str) -> None:
 # ---- the API -----------------------------------------------------------------------------------------------------------
 
 
-VERBS = ("GET", "POST", "PATCH", "DELETE")
+VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 def scopes_of(address: str) -> dict[str, set[str]]:
