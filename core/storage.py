@@ -63,9 +63,10 @@ def directory_sha256(path: Path) -> str:
     return sha256_hex(canonical_json(manifest_of(path)))
 
 
-def store_directory(kind: str, path: Path) -> str:
+def store_directory(kind: str, path: Path, *, take: bool = False) -> str:
     """Copy ``path`` into the store and return its hash; the same content stored twice is one directory.
 
+    take  the files themselves are moved, and are gone from ``path`` whatever comes of it
     Raises DomainError when the disk is full, and leaves nothing behind.
     """
     root = artifacts_root() / kind
@@ -75,9 +76,8 @@ def store_directory(kind: str, path: Path) -> str:
         for file in _files(path):
             target = temporary / file.relative_to(path)
             target.parent.mkdir(parents=True, exist_ok=True)
-            with file.open("rb") as source, target.open("wb") as sink:
-                shutil.copyfileobj(source, sink, CHUNK_BYTES)
-                sink.flush()
+            shutil.move(file, target) if take else shutil.copyfile(file, target)
+            with target.open("r+b") as sink:
                 os.fsync(sink.fileno())
         manifest = canonical_json(manifest_of(temporary))
         sha256 = sha256_hex(manifest)

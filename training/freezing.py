@@ -5,8 +5,9 @@ Recipe and recorded membership give the same bytes on every database, so a freez
 
 import logging
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from django.db import IntegrityError, InterfaceError, OperationalError, transaction
@@ -16,20 +17,21 @@ from accounts.audit import record
 from accounts.models import Project, User
 from annotation.models import Campaign
 from core import jobs
+from core.behind import Behind
 from core.bulk import Rows, analyze, undisturbed
 from core.errors import Conflict, DomainError, require
 from core.ids import new_key
 from core.storage import home, store_directory
 from training.card import write_card
 from training.formats.ballots import Counts
-from training.formats.files import chunks, write_description, write_near, write_parquet, write_rows
+from training.formats.files import RECORDS, RowFiles, chunks, write_description, write_near
 from training.formats.policy import PairPolicy
-from training.formats.preference import Built
 from training.models import Snapshot, SnapshotJudgement
 from training.near import Neighbours
 from training.previewing import counts_json
-from training.records import write_records
-from training.rows import build, facts_now, read_policy, recipe_of, recorded_members
+from training.reading import Chunk
+from training.records import Records
+from training.rows import Builder, facts_now, read_policy, recipe_of, recorded_members
 from training.selecting import Reading, has_members, in_rounds, read_members, read_selection, settled
 from training.snapshots import ARTIFACT_KIND
 
@@ -161,8 +163,7 @@ def _write(snapshot: Snapshot, token: str) -> None:
     try:
         recipe = recipe_of(snapshot)
         near = Neighbours(remember=recipe.policy.duplicates == "drop")
-        rows = _beating(snapshot, token, build(recorded_members(snapshot), recipe, counts, near), counts)
-        sha256 = write_rows(directory, rows, with_unpaired=recipe.policy.unpaired)
+        sha256 = _write_files(directory, snapshot, token, Builder(recipe, counts, near, in_full=True))
         left_out, n_people = snapshot.counts["left_out"], snapshot.counts["people"]
         totals = counts_json(left_out, n_people, counts, snapshot.counts.get("imported", 0))
         if not sum(counts.rows.values()) + sum(counts.unpaired.values()):
@@ -170,12 +171,10 @@ def _write(snapshot: Snapshot, token: str) -> None:
                 "No judgement says that one answer is better than another, so there is no pair to freeze.",
                 how="Let people judge more answers, then freeze again.",
             )
-        write_parquet(directory)
-        write_records(directory, snapshot, beat=lambda: _go_on(snapshot, token))
         write_near(directory, near.across())
         write_description(directory, recipe=_recipe(snapshot), counts=totals, sha256=sha256)
         write_card(directory, snapshot, counts=totals, sha256=sha256)
-        artifact_sha256 = store_directory(ARTIFACT_KIND, directory)
+        artifact_sha256 = store_directory(ARTIFACT_KIND, directory, take=True)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     totals = {**totals, "left_out": left_out}
@@ -191,11 +190,26 @@ def _write(snapshot: Snapshot, token: str) -> None:
     )
 
 
-def _beating(snapshot: Snapshot, token: str, rows: Iterator[Built], counts: Counts) -> Iterator[Built]:
-    for number, built in enumerate(rows):
-        if number % 1000 == 0:
-            _go_on(snapshot, token, step=sum(counts.judgements.values()))
-        yield built
+def _write_files(directory: Path, snapshot: Snapshot, token: str, builder: Builder) -> str:
+    """The rows, their lineage and the full format, in one walk over the judgements; returns the dataset's hash.
+
+    While a thread makes lines of one chunk, the database is asked for the next.
+    """
+    records = Records(snapshot, builder.reader)
+    with RowFiles(directory, with_unpaired=builder.recipe.policy.unpaired, extra=RECORDS) as files:
+
+        def write(chunk: Chunk) -> None:
+            for built in builder.rows(chunk):
+                files.add(built)
+            files.add_extra(records.lines(chunk))
+
+        files.add_extra(records.headers)
+        with Behind(ahead=1) as behind:
+            for chunk in builder.reader.chunks(recorded_members(snapshot)):
+                _go_on(snapshot, token, step=sum(builder.counts.judgements.values()))
+                behind.do(write, chunk)
+    builder.finish()
+    return files.sha256
 
 
 def _go_on(snapshot: Snapshot, token: str, **progress: int) -> None:

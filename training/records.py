@@ -1,83 +1,49 @@
 """The full format: every judged task of a frozen dataset with its answers and votes, as ``records.jsonl`` beside the rows.
 
 Its keys are those of docs/reference/votes.md. It holds the recorded members and nobody else's votes, no id of the database, and the
-same bytes on every database. Read by prompt, so that memory stays flat.
+same bytes on every database.
 """
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from annotation.models import (
-    Campaign,
-    ComparisonTask,
-    Flag,
-    GuidelinesVersion,
-    Judgement,
-    RankedCandidate,
-    Score,
-    TaskCandidate,
-)
+from annotation.models import Campaign, GuidelinesVersion
 from annotation.protocol import LETTERS
-from core.bulk import among
 from core.ids import canonical_json, group_sha256
-from generation.models import Candidate, JobArm, ModelVersion, Prompt
-from training.formats.canonical import canonical, messages_in, text_of, value_in
-from training.formats.files import RECORDS, WRITE_BYTES
+from generation.models import ModelVersion
+from training.formats.canonical import agrees, canonical, value_in
 from training.models import Snapshot
+from training.reading import Chunk, Reader, Row
 
-CHUNK_JUDGEMENTS = 2000
 IMPORTED = "imported"
 CHOICES = {"tie": "tie", "both_good": "both_good", "all_bad": "both_bad"}
+LETTERS_IN_FILES = LETTERS.lower()
 BY = {"adjudicator": "adjudicator", "ai": "ai", "simulated": "simulated"}
 
 Record = dict[str, Any]
-Row = tuple[Any, ...]
 
 
-def write_records(directory: Path, snapshot: Snapshot, *, beat: Callable[[], None] = lambda: None) -> int:
-    """Write ``records.jsonl``; returns how many tasks are in it. ``beat`` is called between chunks and may raise."""
-    n = 0
-    with (directory / RECORDS).open("wb", WRITE_BYTES) as file:
-        reader = RecordReader(snapshot)
-        for header in reader.headers:
-            file.write(canonical_json(header) + b"\n")
-        for lines in reader.lines():
-            file.writelines(lines)
-            n += len(lines)
-            beat()
-    return n
+class Records:
+    """The lines of one snapshot: ``headers`` are the campaigns, ``lines`` the tasks of a chunk, which asks nothing of the database.
 
+    reader  the one that reads the chunks, in full
+    """
 
-@dataclass(slots=True)
-class _Chunk:
-    """The members of some prompts, whole: judgement -> split, and the tasks of each prompt."""
-
-    members: dict[int, str] = field(default_factory=dict)
-    tasks: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
-
-
-class RecordReader:
-    """Reads the recorded members of one snapshot. ``headers`` are the campaigns, ``lines`` the tasks of a few prompts at a time."""
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self.snapshot = snapshot
+    def __init__(self, snapshot: Snapshot, reader: Reader) -> None:
+        self.reader = reader
         self.names: dict[int, str] = {}  # campaign -> its id in the file
-        self.headers = self._campaigns()
+        self.headers = [canonical_json(header) + b"\n" for header in self._campaigns(snapshot)]
         self.models = _model_names(snapshot)
-        self.arms: dict[int, Record] = {}
+        self.arms: dict[int, tuple[Record, bool]] = {}  # what an answer says of its arm; whether it is plain
 
-    # ---- campaigns ----
-
-    def _campaigns(self) -> list[Record]:
+    def _campaigns(self, snapshot: Snapshot) -> list[Record]:
         campaign = "judgement__assignment__task__campaign_id"
         named: dict[int, set[int]] = defaultdict(set)
-        for pk, version in self.snapshot.members.values_list(campaign, "judgement__guidelines_version").distinct():
+        for pk, version in snapshot.members.values_list(campaign, "judgement__guidelines_version").distinct():
             named[pk].add(version)
         found = [
             (canonical_json(_campaign(each, named[each.pk])), each) for each in Campaign.objects.filter(pk__in=named)
@@ -88,94 +54,65 @@ class RecordReader:
             headers.append({"campaign": {"id": f"c{number}", **_campaign(each, named[each.pk])}})
         return headers
 
-    # ---- tasks ----
-
-    def lines(self) -> Iterator[list[bytes]]:
-        for chunk in self._chunks():
-            yield self._lines(chunk)
-
-    def _chunks(self) -> Iterator[_Chunk]:
-        task = "judgement__assignment__task"
-        rows = self.snapshot.members.order_by(f"{task}__prompt__content_sha256", f"{task}_id").values_list(
-            "judgement_id", "split", f"{task}_id", f"{task}__prompt__content_sha256"
-        )
-        chunk, last = _Chunk(), ""
-        for judgement, split, task_id, content in rows.iterator(chunk_size=2000):
-            if content != last and len(chunk.members) >= CHUNK_JUDGEMENTS:
-                yield chunk
-                chunk = _Chunk()
-            last = content
-            chunk.members[judgement] = split
-            tasks = chunk.tasks[content]
-            if not tasks or tasks[-1] != task_id:
-                tasks.append(task_id)
-        if chunk.members:
-            yield chunk
-
-    def _lines(self, chunk: _Chunk) -> list[bytes]:
-        tasks = [task for of_prompt in chunk.tasks.values() for task in of_prompt]
-        answers = self._answers(tasks)
-        votes, splits = self._votes(chunk.members, tasks, answers)
-        shells = self._shells(tasks)
-        lines = []
-        for of_prompt in chunk.tasks.values():
-            of_this = []
-            for task in of_prompt:
-                record = {**shells[task], "answers": answers[task].records, "votes": votes[task]}
-                record["split"] = "holdout" if splits[task] == "test" else "train"
-                of_this.append(canonical(record) + b"\n")
+    def lines(self, chunk: Chunk) -> list[bytes]:
+        """A line for each task; prompts in the order of the chunk, the tasks of one prompt in that of their lines."""
+        votes, tasks = self._votes(chunk)
+        prompts = {pk: _prompt(row) for pk, row in chunk.prompts.items()}
+        lines: list[bytes] = []
+        for of_prompt in tasks.values():
+            of_this = [self._line(chunk, task, votes[task], prompts, split=split) for task, split in of_prompt.items()]
             lines += sorted(of_this)
         return lines
 
-    def _shells(self, tasks: Sequence[int]) -> dict[int, Record]:
-        """Each task with its prompt, without answers and votes."""
-        rows = list(
-            among(ComparisonTask.objects.all(), "id", tasks).values_list(
-                "pk", "prompt_id", "campaign_id", "key", "source_id", "chosen_why", "probability"
-            )
-        )
-        columns = (
-            "pk", text_of("messages"), text_of("following_turns"), "group_sha256", text_of("tags"), "note", "reference",
-            text_of("metadata"),
-        )  # fmt: skip
-        wanted = among(Prompt.objects.all(), "id", {row[1] for row in rows})
-        prompts = {row[0]: _prompt(row) for row in wanted.values_list(*columns)}
-        return {
-            pk: {
-                **prompts[prompt],
-                "campaign": self.names[campaign],
-                "id": source_id or key,
-                **({"why": why} if why and why != IMPORTED else {}),
-                **({"probability": probability} if probability != 1 else {}),
-            }
-            for pk, prompt, campaign, key, source_id, why, probability in rows
+    def _line(
+        self, chunk: Chunk, task: int, votes: "_Votes", prompts: Mapping[int, tuple[Record, bool]], *, split: str
+    ) -> bytes:
+        prompt_id, campaign, key, source_id, why, probability = chunk.tasks[task]
+        prompt, is_plain = prompts[prompt_id]
+        record = {
+            **prompt,
+            "campaign": self.names[campaign],
+            "id": source_id or key,
+            "answers": votes.answers.records,
+            "votes": votes.said,
+            "split": "holdout" if split == "test" else "train",
         }
+        if why and why != IMPORTED:
+            record["why"] = why
+        if probability != 1:
+            record["probability"] = probability
+        floats = (probability, *votes.answers.floats, *votes.floats) if is_plain and not votes.answers.odd else None
+        return canonical(record, floats=floats) + b"\n"
 
-    def _answers(self, tasks: Sequence[int]) -> dict[int, "_Answers"]:
-        slots: dict[int, list[tuple[int, int]]] = defaultdict(list)
-        for task, candidate, slot in among(TaskCandidate.objects.all(), "task_id", tasks).values_list(
-            "task_id", "candidate_id", "slot"
-        ):
-            slots[task].append((candidate, slot))
-        ids = {candidate for of_task in slots.values() for candidate, _ in of_task}
-        rows = list(
-            among(Candidate.objects.all(), "id", ids).values_list(
-                "pk", "arm_id", "text", "text_sha256", "index", "seed", "finish_reason", "n_prompt_tokens",
-                "n_completion_tokens", "latency_seconds", "key",
-            )
-        )  # fmt: skip
-        self._know_arms({row[1] for row in rows} - self.arms.keys())
-        candidates = {row[0]: (self._rank_of(row), self._answer(row)) for row in rows}
-        return {task: _Answers.of(of_task, candidates) for task, of_task in slots.items()}
+    # ---- answers ----
 
-    def _rank_of(self, row: Row) -> Row:
+    def _answers(self, chunk: Chunk, task: int) -> "_Answers":
+        slots, rows = chunk.slots[task], chunk.candidates
+        by_text = {rows[candidate][3]: candidate for candidate in slots}
+        differ = len(by_text) == len(slots)
+        if differ:
+            ordered = [by_text[text_sha256] for text_sha256 in sorted(by_text)]
+        else:
+            ordered = sorted(slots, key=lambda candidate: self._rank_of(rows[candidate]))
+        letters = dict(zip(ordered, LETTERS_IN_FILES, strict=False))
+        found = _Answers([], letters, [letters[candidate] for candidate in slots], ordered, [], [])
+        for candidate in ordered:
+            self._add_answer(rows[candidate], found)
+        if not differ and len({(record["model"], record["text"]) for record in found.records}) < len(slots):
+            # only then do two answers need more than themselves to be told apart
+            for number, record in enumerate(found.records, 1):
+                record["id"] = str(number)
+        return found
+
+    def _rank_of(self, row: Row) -> tuple[Any, ...]:
         """By content; the key settles only what no reader can tell apart."""
-        _, arm, _, text_sha256, index, seed, *_, key = row
-        return text_sha256, self.arms[arm]["model"], seed, index, key
+        key, _, arm, text_sha256, index, seed, *_ = row
+        return text_sha256, self._arm(arm)[0]["model"], seed, index, key
 
-    def _answer(self, row: Row) -> Record:
-        _, arm, text, _, _, seed, finish, n_prompt, n_completion, latency, _ = row
-        answer = {**self.arms[arm], "text": text}
+    def _add_answer(self, row: Row, answers: "_Answers") -> None:
+        _, text, arm, _, _, seed, finish, n_prompt, n_completion, latency = row
+        said, is_plain = self._arm(arm)
+        answer = {**said, "text": text}
         if seed:
             answer["seed"] = seed
         if finish:
@@ -186,52 +123,42 @@ class RecordReader:
             answer["n_completion_tokens"] = n_completion
         if latency is not None:
             answer["latency_seconds"] = latency
-        return answer
+            answers.floats.append(latency)
+        answers.records.append(answer)
+        if not is_plain:
+            answers.odd.append(arm)
 
-    def _know_arms(self, arms: Iterable[int]) -> None:
-        rows = JobArm.objects.filter(pk__in=list(arms)).values_list(
-            "pk", "model_version_id", "sampling", "engine_version"
-        )
-        for pk, version, sampling, engine in rows:
-            said = {name: value for name, value in sampling.items() if value not in (None, [], "")}
-            self.arms[pk] = {
-                "model": self.models[version],
-                **({"sampling": said} if said else {}),
-                **({"engine": engine} if engine else {}),
-            }
+    def _arm(self, pk: int) -> tuple[Record, bool]:
+        found = self.arms.get(pk)
+        if found is None:
+            version, _, sampling, engine = self.reader.arms[pk]
+            arm: Record = {"model": self.models[version]}
+            if said := {name: value for name, value in sampling.items() if value not in (None, [], "")}:
+                arm["sampling"] = said
+            if engine:
+                arm["engine"] = engine
+            found = self.arms[pk] = (arm, agrees(arm))
+        return found
 
-    def _votes(
-        self, members: Mapping[int, str], tasks: Sequence[int], answers: Mapping[int, "_Answers"]
-    ) -> tuple[dict[int, list[Record]], dict[int, str]]:
-        """The votes of each task in their order, and each task's split."""
-        ids = list(members)
-        ranks: dict[int, dict[int, int]] = defaultdict(dict)
-        for judgement, candidate, rank in among(RankedCandidate.objects.all(), "judgement_id", ids).values_list(
-            "judgement_id", "candidate_id", "rank"
-        ):
-            ranks[judgement][candidate] = rank
-        scores: dict[int, list[Row]] = defaultdict(list)
-        for judgement, *score in among(Score.objects.all(), "judgement_id", ids).values_list(
-            "judgement_id", "candidate_id", "criterion", "value"
-        ):
-            scores[judgement].append(tuple(score))
-        flags = _flags(tasks)
-        found: dict[int, list[Record]] = defaultdict(list)
-        splits: dict[int, str] = {}
-        rows = among(Judgement.objects.all(), "id", ids).values_list(
-            "assignment__task_id", "pk", "assignment__annotator_id", "assignment__annotator__pseudonym", "verdict",
-            text_of("assignment__display_order"), text_of("assignment__opened_at"), text_of("created_at"), "key",
-            "source_id", "source", "strength", text_of("reasons"), "comment", "write_in", "edited_from_id",
-            "seconds_active", "guidelines_version", "protocol_version", "is_unblinded", "is_probation",
-        )  # fmt: skip
-        for task, pk, annotator, *row in rows:
-            found[task].append(
-                _vote(row, answers[task], ranks[pk], scores.get(pk, ()), flags.get((task, annotator), ()))
+    # ---- votes ----
+
+    def _votes(self, chunk: Chunk) -> tuple[dict[int, "_Votes"], dict[str, dict[int, str]]]:
+        """The votes of each task, in their order; and for each prompt its tasks with their split."""
+        found: dict[int, _Votes] = {}
+        tasks: dict[str, dict[int, str]] = defaultdict(dict)
+        for pk, member in chunk.members.items():
+            _, _, _, _, _, task, annotator, *_ = row = chunk.judgements[pk]
+            votes = found.get(task)
+            if votes is None:
+                votes = found[task] = _Votes(self._answers(chunk, task), [], [])
+                tasks[member.content_sha256][task] = member.split
+            votes.said.append(
+                _vote(row, votes, chunk.ranks[pk], chunk.scores.get(pk, ()), chunk.flags.get((task, annotator), ()))
             )
-            splits[task] = members[pk]
         for votes in found.values():
-            votes.sort(key=lambda vote: (vote["annotator"], vote["time"], vote["vote_id"]))
-        return found, splits
+            if len(votes.said) > 1:
+                votes.said.sort(key=lambda vote: (vote["annotator"], vote["time"], vote["vote_id"]))
+        return found, tasks
 
 
 class _Answers(NamedTuple):
@@ -241,45 +168,64 @@ class _Answers(NamedTuple):
     letters: dict[int, str]  # candidate -> letter
     by_slot: list[str]  # letters
     order: list[int]  # candidates
+    floats: list[float]  # in the records
+    odd: list[int]  # arms with other numbers that not every writer writes alike
 
-    @classmethod
-    def of(cls, slots: list[tuple[int, int]], candidates: Mapping[int, tuple[Row, Record]]) -> "_Answers":
-        ordered = sorted((candidate for candidate, _ in slots), key=lambda candidate: candidates[candidate][0])
-        letters = dict(zip(ordered, LETTERS.lower(), strict=False))
-        records = [candidates[candidate][1] for candidate in ordered]
-        twins = [(record["model"], record["text"]) for record in records]
-        if len(set(twins)) < len(twins):  # only then do two answers need more than themselves to be told apart
-            records = [{**record, "id": str(number)} for number, record in enumerate(records, 1)]
-        by_slot = [letters[candidate] for candidate, _ in sorted(slots, key=lambda pair: pair[1])]
-        return cls(records, letters, by_slot, ordered)
+
+class _Votes(NamedTuple):
+    answers: _Answers
+    said: list[Record]
+    floats: list[float]
 
 
 def _vote(
-    row: Sequence[Any], answers: _Answers, ranks: Mapping[int, int], scores: Iterable[Row], flags: Iterable[Row]
+    row: Row, votes: _Votes, ranks: Iterable[tuple[int, int]], scores: Iterable[Row], flags: Iterable[Row]
 ) -> Record:
     (
-        pseudonym, verdict, display_order, opened, at, key, source_id, source, strength, reasons, comment, write_in,
+        key, verdict, strength, source, write_in, _, _, pseudonym, display_order, opened, at, source_id, reasons, comment,
         edited_from, seconds, guidelines, protocol, is_unblinded, is_probation,
     ) = row  # fmt: skip
+    answers = votes.answers
+    time = _time(at)
     vote: Record = {
         "annotator": pseudonym,
-        "time": _time(at),
+        "time": time,
         "vote_id": source_id or key,
-        **_said(verdict, ranks, answers),
+        **_said(verdict, dict(ranks), answers),
     }
     if opened is not None:
-        vote["order"] = "".join(answers.by_slot[slot] for slot in _order_in(display_order))
+        by_slot = answers.by_slot
+        vote["order"] = "".join([by_slot[slot] for slot in _order_in(display_order)])
         if opened != at:
             vote["opened"] = _time(opened)
-    more = {
-        "by": BY.get(source), "strength": strength, "reasons": value_in(reasons) or None, "comment": comment or None,
-        "better_answer": write_in or None, "edited_from": answers.letters.get(edited_from), "seconds": seconds or None,
-        "guidelines_version": guidelines if guidelines != 1 else None,
-        "protocol_version": protocol if protocol != 1 else None,
-        "unblinded": is_unblinded or None, "probation": is_probation or None,
-        "scores": _scores(scores, answers) or None, "flags": _flags_said(flags, answers) or None,
-    }  # fmt: skip
-    return vote | {name: value for name, value in more.items() if value is not None}
+    if seconds:
+        vote["seconds"] = seconds
+        votes.floats.append(seconds)
+    if source in BY:
+        vote["by"] = BY[source]
+    if strength is not None:
+        vote["strength"] = strength
+    if edited_from in answers.letters:
+        vote["edited_from"] = answers.letters[edited_from]
+    if guidelines != 1:
+        vote["guidelines_version"] = guidelines
+    if protocol != 1:
+        vote["protocol_version"] = protocol
+    if write_in:
+        vote["better_answer"] = write_in
+    if comment:
+        vote["comment"] = comment
+    if said := value_in(reasons):
+        vote["reasons"] = said
+    if is_unblinded:
+        vote["unblinded"] = True
+    if is_probation:
+        vote["probation"] = True
+    if scores:
+        vote["scores"] = _scores(scores, answers)
+    if flags:
+        vote["flags"] = _flags_said(flags, answers)
+    return vote
 
 
 _order_in = lru_cache(maxsize=1000)(json.loads)  # of a few slots there are few orders
@@ -305,16 +251,6 @@ def _scores(scores: Iterable[Row], answers: _Answers) -> Record:
     return found
 
 
-def _flags(tasks: Sequence[int]) -> dict[tuple[int, int], list[Row]]:
-    found: dict[tuple[int, int], list[Row]] = defaultdict(list)
-    rows = among(Flag.objects.all(), "task_id", tasks).exclude(status=Flag.Status.WITHDRAWN)
-    for task, annotator, *flag in rows.values_list(
-        "task_id", "annotator_id", "candidate_id", "kind", "reason", "status"
-    ):
-        found[task, annotator].append(tuple(flag))
-    return found
-
-
 def _flags_said(flags: Iterable[Row], answers: _Answers) -> list[Record]:
     said = []
     for candidate, kind, reason, status in flags:
@@ -323,15 +259,20 @@ def _flags_said(flags: Iterable[Row], answers: _Answers) -> list[Record]:
     return sorted(said, key=canonical_json)
 
 
-def _prompt(row: Row) -> Record:
-    _, messages, following, group, tags, note, reference, metadata = row
-    messages = messages_in(messages)
+def _prompt(row: Row) -> tuple[Record, bool]:
+    """What a record says of its prompt; and whether all numbers in it are written alike by any writer."""
+    messages, following, group, tags, note, reference, metadata = row
     first = next((message["content"] for message in messages if message["role"] == "user"), "")
-    more = {
-        "following_turns": value_in(following), "group": "" if group == group_sha256(first) else f"sha256:{group}",
-        "tags": value_in(tags), "note": note, "reference": reference, "metadata": _same_everywhere(value_in(metadata)),
-    }  # fmt: skip
-    return {"prompt": messages, **{name: value for name, value in more.items() if value}}
+    said: Record = {
+        name: value for name, value in (("tags", value_in(tags)), ("note", note), ("reference", reference)) if value
+    }
+    if group != group_sha256(first):
+        said["group"] = f"sha256:{group}"
+    if turns := value_in(following):
+        said["following_turns"] = turns
+    if given := value_in(metadata):
+        said["metadata"] = _same_everywhere(given)
+    return {"prompt": messages, **said}, agrees(said)
 
 
 def _same_everywhere(value: Any) -> Any:
@@ -374,7 +315,8 @@ def _model_names(snapshot: Snapshot) -> dict[int, str]:
 
 def _time(text: str) -> str:
     """A time as the database writes it: PostgreSQL with its offset, SQLite in UTC without one."""
-    at = datetime.fromisoformat(text)
-    if at.tzinfo is not None:
-        at = at.astimezone(UTC).replace(tzinfo=None)
-    return f"{at.isoformat(timespec='microseconds')}Z"
+    at = text.removesuffix("+00")
+    if len(at) not in (19, 26) or at[-3] in "+-" or at[-6] in "+-":  # fewer digits of a second, or another offset
+        moment = datetime.fromisoformat(text)
+        at = (moment if moment.tzinfo is None else moment.astimezone(UTC)).isoformat(timespec="microseconds")[:26]
+    return f"{at[:10]}T{at[11:]}{'.000000' if len(at) == 19 else ''}Z"

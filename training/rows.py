@@ -6,23 +6,21 @@ Everything streams: the members come ordered by the hash of their prompt, and th
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
-from annotation.models import Campaign, Flag, Judgement, RankedCandidate, Score, TaskCandidate
+from annotation.models import Campaign, Flag, Judgement
 from annotation.protocol import Protocol
-from core.bulk import among
 from core.errors import DomainError
-from generation.models import Prompt
 from training.formats.ballots import Counts, Split, Vote
-from training.formats.canonical import messages_in, text_of
-from training.formats.files import chunks
 from training.formats.policy import PairPolicy
 from training.formats.preference import Built, rows_of_prompt, word_signature
 from training.models import Snapshot
 from training.near import Neighbours
+from training.reading import CHUNK, Chunk, Reader
 from training.selecting import STANDING_FLAGS, Member, Selection, read_selection
 
-CHUNK = 2000
+_prompt_id = attrgetter("prompt_id")
 
 
 @dataclass(frozen=True)
@@ -109,68 +107,53 @@ def recorded_members(snapshot: Snapshot) -> Iterator[Member]:
 
 # --- votes ------------------------------------------------------------------------------------------------------------
 
-
-def votes_of(members: Iterable[Member], recipe: Recipe) -> Iterator[Vote]:
-    """The members' judgements as votes, in the order of the members, which is that of their prompts' hashes."""
-    for chunk in chunks(members, CHUNK):
-        yield from _Chunk({member.judgement_id: member for member in chunk}, recipe).votes()
+Answer = tuple[str, str, int]  # key, text, rank
 
 
-class _Chunk:
-    """Some members with all that was said in them, read in a few statements."""
+class _Votes:
+    """The judgements of one chunk as votes, in the order of the members, which is that of their prompts' hashes."""
 
-    def __init__(self, members: dict[int, Member], recipe: Recipe) -> None:
-        self.members, self.recipe = members, recipe
-        task, campaign = "assignment__task", "assignment__task__campaign"
-        ids = list(members)
-        columns = ("pk", "key", "verdict", "strength", "source", "write_in", f"{task}_id", f"{task}__prompt_id")
-        self.judgements = {
-            row[0]: row for row in among(Judgement.objects.all(), "id", ids).values_list(*columns, f"{campaign}__key")
-        }
-        self.answers = self._answers(ids)
-        prompts = among(Prompt.objects.all(), "id", {row[7] for row in self.judgements.values()})
-        self.messages = {pk: messages_in(text) for pk, text in prompts.values_list("pk", text_of("messages"))}
+    def __init__(self, chunk: Chunk, reader: Reader, recipe: Recipe) -> None:
+        self.chunk, self.reader, self.recipe = chunk, reader, recipe
+        self.left = self._left()
         self.scores: dict[int, dict[str, dict[str | None, int]]] = {}
-        self.slots: dict[int, list[str]] = {}
         if recipe.policy.criteria_used:
-            self._read_scores(ids)
+            for pk, scores in chunk.scores.items():
+                of_this = self.scores.setdefault(pk, {})
+                for candidate, criterion, value in scores:
+                    of_this.setdefault(criterion, {})[candidate and chunk.candidates[candidate][0]] = value
 
-    def _answers(self, ids: list[int]) -> dict[int, list[tuple[str, str, int]]]:
-        """(key, text, rank) of the answers that are left, by judgement; sorted by rank, then key."""
-        selection, flagged = self.recipe.selection, self.recipe.facts.flagged
-        ranks = among(RankedCandidate.objects.all(), "judgement_id", ids)
-        if selection.models:
-            ranks = ranks.filter(candidate__arm__model_version__key__in=selection.models)
-        if selection.not_models:
-            ranks = ranks.exclude(candidate__arm__model_version__key__in=selection.not_models)
-        found: dict[int, list[tuple[str, str, int]]] = {pk: [] for pk in ids}
-        for pk, key, text, rank in ranks.order_by().values_list(
-            "judgement_id", "candidate__key", "candidate__text", "rank"
-        ):
-            if key not in flagged:
-                found[pk].append((key, text, rank))
-        for answers in found.values():
-            answers.sort(key=lambda one: (one[2], one[0]))
-        return found
+    def _left(self) -> dict[int, tuple[str, str]]:
+        """(key, text) of the answers that the selection leaves in, by candidate."""
+        selection, flagged, arms = self.recipe.selection, self.recipe.facts.flagged, self.reader.arms
+        rows = self.chunk.candidates
+        if selection.by_model:
+            wanted = {
+                arm
+                for arm, (_, model, *_) in arms.items()
+                if (not selection.models or model in selection.models) and model not in selection.not_models
+            }
+            rows = {pk: row for pk, row in rows.items() if row[2] in wanted}
+        return {pk: (row[0], row[1]) for pk, row in rows.items() if row[0] not in flagged}
 
-    def _read_scores(self, ids: list[int]) -> None:
-        wanted = list(self.recipe.policy.criteria_used)
-        scores = among(Score.objects.filter(criterion__in=wanted), "judgement_id", ids)
-        for pk, criterion, key, value in scores.values_list("judgement_id", "criterion", "candidate__key", "value"):
-            self.scores.setdefault(pk, {}).setdefault(criterion, {})[key] = value
-        tasks = {row[6] for row in self.judgements.values()}
-        slots = among(TaskCandidate.objects.all(), "task_id", tasks).order_by("task_id", "slot")
-        for task, key in slots.values_list("task_id", "candidate__key"):
-            self.slots.setdefault(task, []).append(key)
+    def _answers(self, pk: int) -> list[Answer]:
+        """Sorted by rank, then key."""
+        left = self.left
+        answers = [(*left[candidate], rank) for candidate, rank in self.chunk.ranks[pk] if candidate in left]
+        answers.sort(key=_rank_and_key)
+        return answers
 
-    def votes(self) -> Iterator[Vote]:
-        policy, facts, selection = self.recipe.policy, self.recipe.facts, self.recipe.selection
-        for pk, member in self.members.items():
-            _, key, verdict, strength, source, write_in, task, prompt, campaign = self.judgements[pk]
-            scale, answers = facts.campaigns[campaign], self.answers[pk]
+    def __iter__(self) -> Iterator[Vote]:
+        chunk, policy, facts = self.chunk, self.recipe.policy, self.recipe.facts
+        with_rulings, has_vetoes = self.recipe.selection.with_adjudicated, bool(facts.vetoed or policy.veto_criterion)
+        for pk, member in chunk.members.items():
+            key, verdict, strength, source, write_in, task, *_ = chunk.judgements[pk]
+            prompt, campaign, *_ = chunk.tasks[task]
+            scale, answers = facts.campaigns[self.reader.campaigns[campaign]], self._answers(pk)
             values: tuple[float, ...] = ()
             if policy.criteria:
-                answers, values = self._by_criteria(pk, answers, scale, slots=self.slots.get(task, []))
+                slots = [str(chunk.candidates[candidate][0]) for candidate in chunk.slots.get(task, ())]
+                answers, values = self._by_criteria(pk, answers, scale, slots=slots)
                 verdict = "unscored" if not values else "ranked" if len(set(values)) > 1 else "tie"
             elif scale["worse"]:
                 answers = _turned_round(answers)
@@ -179,20 +162,20 @@ class _Chunk:
                 key=key,
                 split=member.split,
                 prompt_id=member.content_sha256,
-                prompt=self.messages[prompt],
+                prompt=chunk.prompts[prompt][0],
                 answers=[(text, rank) for _, text, rank in answers],
                 verdict=verdict,
                 strength=strength / levels if strength and levels else 0.0,
                 values=values,
                 task=task,
-                is_ruling=selection.with_adjudicated and source == Judgement.Source.ADJUDICATOR,
+                is_ruling=with_rulings and source == Judgement.Source.ADJUDICATOR,
                 write_in=write_in if policy.write_ins else "",
-                vetoed=self._vetoed(pk, answers, scale),
+                vetoed=self._vetoed(pk, answers, scale) if has_vetoes else (),
             )
 
     def _by_criteria(
-        self, pk: int, answers: list[tuple[str, str, int]], scale: Mapping[str, Any], *, slots: list[str]
-    ) -> tuple[list[tuple[str, str, int]], tuple[float, ...]]:
+        self, pk: int, answers: list[Answer], scale: Mapping[str, Any], *, slots: list[str]
+    ) -> tuple[list[Answer], tuple[float, ...]]:
         """The answers ranked by the weighted sum of the criteria, with that sum, 0 ... 1; none of them where a score is missing."""
         policy, given = self.recipe.policy, self.scores.get(pk, {})
         total = {key: 0.0 for key, _, _ in answers}
@@ -206,15 +189,11 @@ class _Chunk:
                 total[key] += abs(weight) / whole * (value if weight > 0 else 1 - value)
         rounded = {key: round(value, 9) for key, value in total.items()}
         ranks = {value: rank for rank, value in enumerate(sorted(set(rounded.values()), reverse=True), 1)}
-        ranked = sorted(
-            ((key, text, ranks[rounded[key]]) for key, text, _ in answers), key=lambda one: (one[2], one[0])
-        )
+        ranked = sorted(((key, text, ranks[rounded[key]]) for key, text, _ in answers), key=_rank_and_key)
         return ranked, tuple(rounded[key] for key, _, _ in ranked)
 
-    def _vetoed(self, pk: int, answers: list[tuple[str, str, int]], scale: Mapping[str, Any]) -> tuple[str, ...]:
+    def _vetoed(self, pk: int, answers: list[Answer], scale: Mapping[str, Any]) -> tuple[str, ...]:
         policy, vetoed = self.recipe.policy, self.recipe.facts.vetoed
-        if not vetoed and not policy.veto_criterion:
-            return ()
         scores = self.scores.get(pk, {}).get(policy.veto_criterion, {})
         kind = scale["criteria"].get(policy.veto_criterion, ["", 0, True])
 
@@ -242,29 +221,55 @@ def _value(key: str, kind: list[Any] | None, scores: Mapping[str | None, int], s
     return share if share is None or is_higher_better else 1 - share
 
 
-def _turned_round(answers: list[tuple[str, str, int]]) -> list[tuple[str, str, int]]:
+def _rank_and_key(answer: Answer) -> tuple[int, str]:
+    return answer[2], answer[0]
+
+
+def _turned_round(answers: list[Answer]) -> list[Answer]:
     """Where people were asked for the worse of two: the ranking as given is kept, and turned round only here."""
     worst = max((rank for _, _, rank in answers), default=1)
-    return sorted(((key, text, worst + 1 - rank) for key, text, rank in answers), key=lambda one: (one[2], one[0]))
+    return sorted(((key, text, worst + 1 - rank) for key, text, rank in answers), key=_rank_and_key)
 
 
-def build(members: Iterable[Member], recipe: Recipe, counts: Counts, near: Neighbours | None = None) -> Iterator[Built]:
-    """The dataset's rows, sorted by prompt and row; ``counts`` and ``near`` are complete when the last one has been taken.
+class Builder:
+    """Makes the rows of chunks, sorted by prompt and row. ``counts`` and ``near`` are complete after ``finish``.
+
+    near  is told the prompts, and says which of the dropped ones read like one before
+    """
+
+    def __init__(
+        self, recipe: Recipe, counts: Counts, near: Neighbours | None = None, *, in_full: bool = False
+    ) -> None:
+        self.recipe, self.counts = recipe, counts
+        self.near = near if near is not None else Neighbours(remember=recipe.policy.duplicates == "drop")
+        self.reader = Reader(criteria=recipe.policy.criteria_used, in_full=in_full)
+
+    def rows(self, chunk: Chunk) -> Iterator[Built]:
+        """Of the next chunk, in the order of prompts. Asks nothing of the database."""
+        policy, counts = self.recipe.policy, self.counts
+        for prompt_id, votes in groupby(_Votes(chunk, self.reader, self.recipe), key=_prompt_id):
+            built = rows_of_prompt(votes, policy, counts)
+            if not built:
+                continue
+            is_new = self.near.add(built[0].split, prompt_id, word_signature(built[0].row["prompt"]))
+            if not is_new and policy.duplicates == "drop":
+                _take_back(built, counts)
+                continue
+            yield from built
+
+    def finish(self) -> None:
+        self.counts.near_duplicates = self.near.n_across()
+
+
+def build(members: Iterable[Member], recipe: Recipe, counts: Counts) -> Iterator[Built]:
+    """The dataset's rows, sorted by prompt and row; ``counts`` are complete when the last one has been taken.
 
     members  ordered by the hash of their prompt
-    near     is told the prompts, and says which of the dropped ones read like one before
     """
-    near = near if near is not None else Neighbours(remember=recipe.policy.duplicates == "drop")
-    for prompt_id, votes in groupby(votes_of(members, recipe), key=lambda vote: vote.prompt_id):
-        built = rows_of_prompt(votes, recipe.policy, counts)
-        if not built:
-            continue
-        is_new = near.add(built[0].split, prompt_id, word_signature(built[0].row["prompt"]))
-        if not is_new and recipe.policy.duplicates == "drop":
-            _take_back(built, counts)
-            continue
-        yield from built
-    counts.near_duplicates = near.n_across()
+    builder = Builder(recipe, counts)
+    for chunk in builder.reader.chunks(members):
+        yield from builder.rows(chunk)
+    builder.finish()
 
 
 def _take_back(built: list[Built], counts: Counts) -> None:

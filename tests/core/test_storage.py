@@ -79,3 +79,11 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(files, monkeypatch):
     with pytest.raises(DomainError, match="No space left"):
         storage.store_directory("models", files)
     assert list((storage.artifacts_root() / "models").iterdir()) == []
+
+
+def test_files_may_be_taken_instead_of_copied(files):
+    expected = storage.directory_sha256(files)
+    sha256 = storage.store_directory("models", files, take=True)
+    assert sha256 == expected
+    storage.verify("models", sha256)
+    assert not [path for path in files.rglob("*") if path.is_file()]

@@ -25,7 +25,9 @@ from tests.training.judged import (
     make_version,
 )
 from training.models import Snapshot
-from training.records import RecordReader
+from training.reading import Reader
+from training.records import Records, _time
+from training.rows import recorded_members
 from training.snapshots import directory_of
 
 pytestmark = pytest.mark.django_db
@@ -145,9 +147,15 @@ def test_the_same_members_give_the_same_bytes_in_any_handfuls(world, monkeypatch
         prompt = make_prompt(prompts, f"Question {number}?")
         judge(make_task(campaign, [make_answer(arm, prompt, x) for x in ("yes", "no")]), make_annotator(project), "A")
     snapshot = freeze(project, [campaign], selection={"with_unblinded": True}, pair_policy={"aggregation": "votes"})
-    whole = [line for lines in RecordReader(snapshot).lines() for line in lines]
-    monkeypatch.setattr("training.records.CHUNK_JUDGEMENTS", 1)
-    assert [line for lines in RecordReader(snapshot).lines() for line in lines] == whole
+
+    def lines() -> list[bytes]:
+        reader = Reader(in_full=True)
+        records = Records(snapshot, reader)
+        return [line for chunk in reader.chunks(recorded_members(snapshot)) for line in records.lines(chunk)]
+
+    whole = lines()
+    monkeypatch.setattr("training.reading.CHUNK", 1)
+    assert lines() == whole
     prompt_ids = [json.loads(line)["prompt"] for line in whole]
     assert len(prompt_ids) == 8
 
@@ -212,3 +220,21 @@ def test_the_bytes_are_the_same_on_every_database():
             Assignment.objects.filter(pk=said.assignment_id).update(opened_at=AT)
     data = (directory_of(freeze(project, [campaign])) / "records.jsonl").read_bytes()
     assert hashlib.sha256(data).hexdigest() == "6a8604cc71f3422503f720296806a36c1f52d5922978c5fe51e21503b1e6f6e2"
+
+
+@pytest.mark.parametrize(
+    ("stored", "said"),
+    [
+        ("2026-01-31 12:00:00", "12:00:00.000000"),
+        ("2026-01-31 12:00:00.5", "12:00:00.500000"),
+        ("2026-01-31 12:00:00.123456", "12:00:00.123456"),
+        ("2026-01-31 12:00:00+00", "12:00:00.000000"),
+        ("2026-01-31 12:00:00.12+00", "12:00:00.120000"),
+        ("2026-01-31 12:00:00.123456+00", "12:00:00.123456"),
+        ("2026-01-31 14:00:00.123+02", "12:00:00.123000"),
+        ("2026-01-31 17:30:00+05:30", "12:00:00.000000"),
+        ("2026-01-31 08:00:00.123456-04", "12:00:00.123456"),
+    ],
+)
+def test_times_are_read_as_either_database_writes_them(stored, said):
+    assert _time(stored) == f"2026-01-31T{said}Z"

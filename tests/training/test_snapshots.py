@@ -320,7 +320,7 @@ def test_a_freeze_killed_after_its_seal_ends_with_the_membership_of_the_seal(mon
     project = make_project()
     campaign = make_judged(project, ["A", "B"])
     snapshot = start_freeze(project=project, name="x", campaigns=[campaign], by=None)
-    monkeypatch.setattr(freezing, "write_parquet", lambda directory: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(freezing, "write_card", lambda *given, **named: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         run_freeze(snapshot.pk)
     monkeypatch.undo()
@@ -369,9 +369,8 @@ def test_a_cancelled_freeze_stops():
 def test_a_full_disk_is_a_sentence_and_leaves_nothing(monkeypatch):
     project = make_project()
     snapshot = start_freeze(project=project, name="x", campaigns=[make_judged(project)], by=None)
-    monkeypatch.setattr(
-        freezing, "write_parquet", lambda directory: (_ for _ in ()).throw(OSError(28, "No space left on device"))
-    )
+    full = OSError(28, "No space left on device")
+    monkeypatch.setattr("training.formats.lines.ParquetFile.add", lambda *given: (_ for _ in ()).throw(full))
     run_freeze(snapshot.pk)
     snapshot.refresh_from_db()
     assert snapshot.status == JobStatus.FAILED

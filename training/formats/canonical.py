@@ -4,6 +4,7 @@ And the other way: the values of JSON columns from their text, past Django's con
 """
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -15,9 +16,12 @@ from core.ids import canonical_json
 _LEAST, _MOST = 1e-4, 1e16  # from here on Python writes an exponent, and orjson does not, or another one
 
 
-def canonical(value: Any) -> bytes:
-    """The same bytes and the same errors as ``canonical_json``. Values are plain: dicts with text keys, lists, text, numbers."""
-    if _agrees(value):
+def canonical(value: Any, *, floats: Iterable[float] | None = None) -> bytes:
+    """The same bytes and the same errors as ``canonical_json``. Values are plain: dicts with text keys, lists, text, numbers.
+
+    floats  those that are in it, where the caller knows them all: the rest is not searched for more
+    """
+    if agrees(value) if floats is None else all(map(agrees, floats)):
         try:
             return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
         except orjson.JSONEncodeError:  # half of a character, a number beyond 64 bits
@@ -44,7 +48,8 @@ def value_in(text: str) -> Any:
     return [] if text == "[]" else {} if text == "{}" else json.loads(text)
 
 
-def _agrees(value: Any) -> bool:
+def agrees(value: Any) -> bool:
+    """Whether orjson writes every number in it as Python does."""
     kind = type(value)
     if kind is str:
         return True
@@ -55,6 +60,6 @@ def _agrees(value: Any) -> bool:
     elif kind is not list and kind is not tuple:
         return True
     for each in value:  # noqa: SIM110 (a generator costs more than the values)
-        if type(each) is not str and not _agrees(each):
+        if type(each) is not str and not agrees(each):
             return False
     return True

@@ -4,27 +4,26 @@ The lines are canonical JSON, so the hash over them depends on the rows alone; P
 version of the library that wrote them, which is why the dataset's hash is not taken over those.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
+from types import TracebackType
 from typing import Any, TypeVar
 
 import pyarrow as pa
-import pyarrow.json as pj
-import pyarrow.parquet as pq
 
+from core.behind import Behind
 from core.ids import canonical_json, sha256_hex
 from core.storage import file_sha256
 from training.formats.ballots import SPLITS
+from training.formats.canonical import canonical
+from training.formats.lines import Lines, ParquetFile, blocks_of
 from training.formats.preference import COLUMNS, UNPAIRED_COLUMNS, Built, Row, line_of
 
 T = TypeVar("T")
 FORMAT = "whetstone-preference-1"
-BLOCK_BYTES = 4 << 20
-WRITE_BYTES = 1 << 20  # gathered before the system is asked to write
 LINEAGE, RECORDS, DESCRIPTION = "lineage.jsonl", "records.jsonl", "dataset.json"
 UNPAIRED, NEAR = "unpaired", "near_duplicates.jsonl"
 
@@ -70,47 +69,75 @@ def name_of(one: Built) -> str:
 
 
 def write_rows(directory: Path, built: Iterable[Built], *, with_unpaired: bool = False) -> str:
-    """Write the rows of each split and ``lineage.jsonl`` in the order given; returns the dataset's hash."""
-    names = names_of(with_unpaired=with_unpaired)
-    digests = {name: hashlib.sha256() for name in names}
-    with ExitStack() as stack:
-        files = {name: stack.enter_context((directory / f"{name}.jsonl").open("wb", WRITE_BYTES)) for name in names}
-        lineage = stack.enter_context((directory / LINEAGE).open("wb", WRITE_BYTES))
+    """Write rows in the order given, as ``RowFiles`` does; returns the dataset's hash."""
+    with RowFiles(directory, with_unpaired=with_unpaired) as files:
         for one in built:
-            line, name = line_of(one.row), name_of(one)
-            files[name].write(line)
-            digests[name].update(line)
-            judgements = [{"key": key, "weight": weight, "says": says} for key, weight, says in one.lineage]
-            entry = {"id": one.row["id"], "split": one.split, "judgements": judgements}
-            lineage.write(line_of(entry if one.kind == "pair" else {**entry, "kind": one.kind}))
-    return rows_sha256({name: digest.hexdigest() for name, digest in digests.items()})
+            files.add(one)
+    return files.sha256
+
+
+class RowFiles:
+    """The rows of each split as lines and as Parquet, and ``lineage.jsonl``; ``extra`` names one more file of lines.
+
+    Within a ``with`` block. ``sha256``, the dataset's hash, is there after it.
+    """
+
+    def __init__(self, directory: Path, *, with_unpaired: bool = False, extra: str = "") -> None:
+        self.sha256 = ""
+        with ExitStack() as files:
+            behind = Behind()
+
+            def lines(name: str, schema: pa.Schema | None = None) -> Lines:
+                return Lines(directory / name, behind, files, schema)
+
+            names = names_of(with_unpaired=with_unpaired)
+            self._rows = {name: lines(f"{name}.jsonl", _schema_of(name)) for name in names}
+            self._lineage = lines(LINEAGE)
+            self._extra = lines(extra) if extra else None
+            files.enter_context(behind)  # the last in is the first out: files are closed once all is written
+            self._files = files.pop_all()
+
+    def add(self, one: Built) -> None:
+        row = one.row
+        self._rows[name_of(one)].add(line_of(row))
+        judgements = [{"key": key, "weight": weight, "says": says} for key, weight, says in one.lineage]
+        entry = {"id": row["id"], "split": one.split, "judgements": judgements}
+        if one.kind != "pair":
+            entry["kind"] = one.kind
+        self._lineage.add(canonical(entry, floats=[weight for _, weight, _ in one.lineage]) + b"\n")
+
+    def add_extra(self, lines: Iterable[bytes]) -> None:
+        assert self._extra is not None
+        for line in lines:
+            self._extra.add(line)
+
+    def __enter__(self) -> "RowFiles":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._files.__exit__(kind, error, trace)
+            return
+        with self._files:
+            for lines in (*self._rows.values(), self._lineage, *filter(None, [self._extra])):
+                lines.flush()
+        self.sha256 = rows_sha256({name: lines.digest.hexdigest() for name, lines in self._rows.items()})
+
+
+def _schema_of(name: str) -> pa.Schema | None:
+    """Of the Parquet of a file of rows, by its name without suffix; None for other files."""
+    return SCHEMA if name in SPLITS else UNPAIRED_SCHEMA if name.startswith(UNPAIRED) else None
 
 
 def write_parquet(directory: Path) -> None:
     """Derive ``train.parquet`` and ``test.parquet`` from the lines, and those of unpaired rows where there are such."""
     for path in sorted(directory.glob("*.jsonl")):
-        schema = SCHEMA if path.stem in SPLITS else UNPAIRED_SCHEMA if path.stem.startswith(UNPAIRED) else None
-        if schema is None:
-            continue
-        with pq.ParquetWriter(path.with_suffix(".parquet"), schema, compression="zstd") as writer:
-            for batch in _batches(path, schema):
-                writer.write_batch(batch)
-
-
-def _batches(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """The lines of a file, read by Arrow. A block holds whole lines, so it is at least as long as the longest of them."""
-    longest = _longest_line(path)
-    if not longest:
-        return
-    reading = pj.ReadOptions(block_size=max(BLOCK_BYTES, 2 * longest))
-    parsing = pj.ParseOptions(explicit_schema=schema, newlines_in_values=False, unexpected_field_behavior="error")
-    with pj.open_json(path, read_options=reading, parse_options=parsing) as batches:
-        yield from batches
-
-
-def _longest_line(path: Path) -> int:
-    with path.open("rb", WRITE_BYTES) as file:
-        return max(map(len, file), default=0)
+        if (schema := _schema_of(path.stem)) is not None:
+            with ParquetFile(path.with_suffix(".parquet"), schema) as table:
+                for block in blocks_of(path):
+                    table.add(block)
 
 
 def write_description(directory: Path, *, recipe: Mapping[str, Any], counts: Mapping[str, Any], sha256: str) -> None:

@@ -39,6 +39,7 @@ UNPAIRED_COLUMNS: Mapping[str, str] = {
     "n_votes": "judgements that call it good or bad",
     "vote_share": "share of them that say what the label says",
 }
+FLOATS = ("margin", "vote_share", "weight")  # of either
 
 
 class Built(NamedTuple):
@@ -52,7 +53,9 @@ class Built(NamedTuple):
 
 def rows_of_prompt(votes: Iterable[Vote], policy: PairPolicy, counts: Counts) -> list[Built]:
     """All rows of one prompt, pairs before unpaired ones, sorted by id; ``counts`` is added to."""
-    ordered = sorted(votes, key=lambda vote: vote.key)
+    ordered = list(votes)
+    if len(ordered) > 1:
+        ordered.sort(key=lambda vote: vote.key)
     if not ordered:
         return []
     split = ordered[0].split
@@ -65,15 +68,12 @@ def rows_of_prompt(votes: Iterable[Vote], policy: PairPolicy, counts: Counts) ->
             counts.dropped["both_bad"] += 1
         elif vote.verdict == "unscored":
             counts.dropped["unscored"] += 1
-    ballots = ballots_of(standing, policy, counts)
-    count_agreement(ballots, counts)
     first = standing[0]
     prompt = [{"role": m["role"], "content": m["content"]} for m in first.prompt]
-    made = _by_majority(ballots, counts) if policy.aggregation == "majority" else _by_vote(ballots)
     built: list[Built] = []
-    n_prompt = sum(len(m["content"]) for m in prompt)
+    n_prompt = sum([len(m["content"]) for m in prompt])
     vetoed = {text for vote in standing for text in vote.vetoed}
-    for better, worse, figures, lineage in made:
+    for better, worse, figures, lineage in _pairs(standing, policy, counts):
         why = _why_dropped(better, worse, figures, n_prompt, vetoed, policy)
         if why:
             counts.dropped[why] += 1
@@ -106,6 +106,28 @@ def _without_overruled(votes: list[Vote], counts: Counts) -> list[Vote]:
     standing = [vote for vote in votes if vote.is_ruling or vote.task not in ruled]
     counts.dropped["overruled"] += len(votes) - len(standing)
     return standing
+
+
+def _pairs(votes: Sequence[Vote], policy: PairPolicy, counts: Counts) -> Iterable[Made]:
+    if len(votes) == 1 and (only := _of_one_ranking(votes[0])):
+        return (only,)
+    ballots = ballots_of(votes, policy, counts)
+    count_agreement(ballots, counts)
+    return _by_majority(ballots, counts) if policy.aggregation == "majority" else _by_vote(ballots)
+
+
+def _of_one_ranking(vote: Vote) -> Made | None:
+    """What most prompts come to, one ranking of two answers, without the ballots: the same by majority and by vote."""
+    if len(vote.answers) != 2 or vote.write_in:
+        return None
+    (better, best), (worse, worst) = vote.answers
+    if best == worst or better.strip() == worse.strip():
+        return None
+    if best > worst:
+        better, worse = worse, better
+    margin = abs(vote.values[0] - vote.values[1]) if vote.values else vote.strength
+    figures = {"margin": margin, "n_votes": 1, "vote_share": 1.0, "weight": 1.0, "n_all": 1, "agreement": 1.0}
+    return better, worse, figures, ((vote.key, 1.0, "for"),)
 
 
 def _by_majority(ballots: Sequence[Ballot], counts: Counts) -> Iterator[Made]:
@@ -209,7 +231,7 @@ def _unpaired(votes: Sequence[Vote], split: Split, prompt: Messages, counts: Cou
 
 def _unpaired_row(prompt: Messages, prompt_id: str, text: str, label: bool, lineage: Lineage) -> Row:
     return {
-        "id": sha256_hex(canonical([prompt_id, text]))[:32],
+        "id": sha256_hex(canonical([prompt_id, text], floats=()))[:32],
         "prompt_id": prompt_id[:32],
         "prompt": prompt,
         "completion": [{"role": "assistant", "content": text}],
@@ -220,7 +242,7 @@ def _unpaired_row(prompt: Messages, prompt_id: str, text: str, label: bool, line
 
 
 def row_id(prompt_id: str, chosen: str, rejected: str) -> str:
-    return sha256_hex(canonical([prompt_id, chosen, rejected]))[:32]
+    return sha256_hex(canonical([prompt_id, chosen, rejected], floats=()))[:32]
 
 
 def _row(prompt: Messages, prompt_id: str, better: str, worse: str, figures: Figures) -> Row:
@@ -249,7 +271,7 @@ def _tell_twins_apart(built: Sequence[Built]) -> None:
 
 def line_of(row: Row) -> bytes:
     """The row's canonical line, with its line end."""
-    return canonical(row) + b"\n"
+    return canonical(row, floats=[row[name] for name in FLOATS if name in row]) + b"\n"
 
 
 def word_signature(messages: Messages) -> str:
