@@ -30,6 +30,7 @@ from annotation.votes.job import cancel_import
 from core.htmx import render_page, see_other
 from core.jobs import request_cancel, requeue
 from generation.models import ModelReveal, ModelVersion
+from generation.sampling import reveal_models
 
 ROWS_A_PAGE = 50
 LEFT_OUT = {
@@ -182,7 +183,7 @@ def reveal(request: HttpRequest, project: Project, key: str) -> HttpResponse:
     """Show which models wrote the answers. Recorded first: what this person judges of them from now on is not blind."""
     found = get_object_or_404(Campaign, project=project, key=key)
     for job in found.jobs.all():
-        ModelReveal.objects.get_or_create(user=person(request), job=job, defaults={"page": "campaign"})
+        reveal_models(job, user=person(request), page="campaign")
     return see_other(request, reverse("annotation:campaign", args=[project.slug, found.key]) + "#models")
 
 

@@ -128,10 +128,6 @@ class LivePage(CampaignPage):
     def waits(self) -> bool:
         return self.state == "wait"
 
-    @property
-    def n_written(self) -> int:
-        return sum(message.role == "user" for message in self.chat)
-
 
 @dataclass(frozen=True)
 class NewPage:

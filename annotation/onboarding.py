@@ -127,17 +127,6 @@ def not_working() -> Q:
     return Q(blocked_at__isnull=False) | ~Q(stage__in=WORKING)
 
 
-def check_may_work(annotator: Annotator, campaign: Campaign) -> None:
-    """Raise Conflict for who is given no tasks: a page that was open when a lead decided so changes nothing any more."""
-    place = Place.objects.filter(annotator=annotator, campaign=campaign).first()
-    works = may_work(place) if place is not None else first_stage(campaign, annotator) in WORKING
-    if not works:
-        raise Conflict(
-            "You are given no tasks in this campaign at the moment, so this does not count.",
-            how="Its start page says why.",
-        )
-
-
 def enter(place: Place, to: Stage, *, by: User | None = None, note: str = "", **changes: Any) -> None:
     """Compare-and-set of a stage with its audit row; of two callers exactly one wins. Raises Conflict for the other."""
     before = place.stage

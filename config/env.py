@@ -143,9 +143,6 @@ class Env(BaseSettings):
         ENGINES,
         "Hosts (or host:port) that inference endpoints may live on, separated by commas.",
     )
-    endpoint_timeout_seconds: float = Field(
-        default=120.0, gt=0, description="Longest wait for one answer.", json_schema_extra={"group": ENGINES}
-    )
     vllm_command: str = _setting(
         "", ENGINES, "How vLLM is started; unset: the vllm beside this Python, else on the PATH."
     )

@@ -76,10 +76,6 @@ class JobFields(models.Model):
         return self.status in TERMINAL
 
     @property
-    def share_done(self) -> float | None:
-        return min(1.0, self.step / self.total_steps) if self.total_steps else None
-
-    @property
     def rate_per_second(self) -> float | None:
         """Steps a second since the first start; None before there is anything to measure."""
         if not (self.started_at and self.progressed_at and self.step):

@@ -59,10 +59,6 @@ def manifest_of(path: Path) -> dict[str, dict[str, object]]:
     }
 
 
-def directory_sha256(path: Path) -> str:
-    return sha256_hex(canonical_json(manifest_of(path)))
-
-
 def store_directory(kind: str, path: Path, *, take: bool = False) -> str:
     """Copy ``path`` into the store and return its hash; the same content stored twice is one directory.
 

@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.db import transaction
@@ -364,7 +363,3 @@ def _zeros(shapes: Mapping[str, tuple[int, int]]) -> bytes:
     raw = json.dumps(header).encode()
     raw += b" " * (-len(raw) % 8)
     return len(raw).to_bytes(8, "little") + raw + bytes(at)
-
-
-def host_of(endpoint: Endpoint) -> str:
-    return urlsplit(endpoint.base_url).netloc

@@ -17,7 +17,8 @@ from annotation.regression import new_against_old_of
 from annotation.winrate import Rate
 from core.jobs import JobFields, JobStatus
 from generation.deploy import live_deployment
-from generation.models import Deployment, Endpoint, ModelReveal
+from generation.models import Deployment, Endpoint, GenerationJob, ModelReveal
+from generation.sampling import reveal_models
 from loop.models import Round, RoundStep
 from loop.rounds import (
     ALIAS,
@@ -151,8 +152,8 @@ def _names_are_shown(round_: Round, user: User, *, is_closed: bool) -> bool:
 
 def reveal(round_: Round, user: User) -> None:
     """Record that this person saw which model writes the round's answers. Their later judgements of them count as unblinded."""
-    for job in jobs_of(round_):
-        ModelReveal.objects.get_or_create(user=user, job_id=job, defaults={"page": "round board"})
+    for job in GenerationJob.objects.filter(pk__in=jobs_of(round_)).select_related("project"):
+        reveal_models(job, user=user, page="round board")
 
 
 # ---- one function a stage ------------------------------------------------------------------------------------------

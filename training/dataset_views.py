@@ -25,7 +25,7 @@ from training.dataset_form import DatasetForm
 from training.downloads import download, note_download
 from training.erasing import may_erase
 from training.formats.ballots import SPLITS
-from training.formats.files import read_lineage, read_rows
+from training.formats.files import read_rows, row_and_lineage
 from training.formats.preference import Row
 from training.models import Snapshot, TrainingRun
 from training.previewing import SnapshotPreview, dropped_in_words, preview, warnings_of
@@ -299,16 +299,15 @@ class RowPage:
 def dataset_row(request: HttpRequest, project: Project, key: str, row: str) -> HttpResponse:
     """One row and the judgements behind it."""
     snapshot = snapshot_or_404(project, key)
-    directory = directory_of(snapshot)
-    entry = next((entry for entry in read_lineage(directory) if entry["id"] == row), None)
-    if entry is None:
-        raise Http404("There is no such row.")
-    found = next(one for one in read_rows(directory / f"{entry['split']}.jsonl") if one["id"] == row)
+    found = row_and_lineage(directory_of(snapshot), row)
+    if found is None or "kind" in found[1]:
+        raise Http404("There is no such pair.")
+    pair, entry = found
     ctx = RowPage(
         project=project,
         snapshot=snapshot,
-        row=ShownRow.of(found, entry["split"]),
-        raw=json.dumps(found, indent=2, ensure_ascii=False),
+        row=ShownRow.of(pair, entry["split"]),
+        raw=json.dumps(pair, indent=2, ensure_ascii=False),
         judgements=entry["judgements"],
     )
     return render_page(request, "training/dataset_row.html", "training/_dataset_row.html", ctx)

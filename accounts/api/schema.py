@@ -89,13 +89,9 @@ class ApiSchema(AutoSchema):
 
     def get_response_serializers(self) -> Any:
         call = self.call
-        codes = [*ALWAYS, *(() if self.method in ("GET", "DELETE") else WITH_BODY)]
-        if self.method == "GET" and (call.query or call.lists):
-            codes.append(422)
-        if self.method in ("GET", "DELETE"):
-            codes.append(409)
+        codes = {*ALWAYS, 409, 422, *(() if self.method in ("GET", "DELETE") else WITH_BODY)}
         answers: dict[Any, Any] = {
-            code: OpenApiResponse(ErrorSerializer, description=REFUSED[code]) for code in sorted({*codes, 422})
+            code: OpenApiResponse(ErrorSerializer, description=REFUSED[code]) for code in sorted(codes)
         }
         return {**self._good(call), **answers}
 

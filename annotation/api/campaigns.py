@@ -23,6 +23,7 @@ from annotation.votes.job import cancel_import
 from core.errors import Conflict, require
 from core.jobs import request_cancel, requeue
 from generation.models import ModelReveal
+from generation.sampling import reveal_models
 
 READERS = (Scope.READ, Scope.REVIEW)
 TELLING = ("baseline", "new", "old")  # of a pairing: they name models
@@ -295,4 +296,4 @@ class RevealCampaign(_Campaigns):
     def post(self, given: Given, key: str) -> None:
         """Ask which models wrote the answers. Recorded: what the token's owner judges of them from now on is not blind."""
         for job in self.found(self.rows, key=key).jobs.all():
-            ModelReveal.objects.get_or_create(user=self.by, job=job, defaults={"page": "api"})
+            reveal_models(job, user=self.by, page="api")

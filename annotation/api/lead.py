@@ -118,16 +118,20 @@ class QuestionSerializer(serializers.ModelSerializer[Question]):
             "created_at",
         )  # fmt: skip
 
+    def to_representation(self, question: Question) -> Any:
+        self.example = example_of(question.assignment).stored()
+        return super().to_representation(question)
+
     def get_by(self, question: Question) -> str:
         return shown_name(question.assignment.annotator, self.context["membership"])
 
     @extend_schema_field(serializers.JSONField())
     def get_messages(self, question: Question) -> Any:
-        return example_of(question.assignment).stored()["messages"]
+        return self.example["messages"]
 
     @extend_schema_field(serializers.ListField(child=serializers.CharField()))
     def get_answers(self, question: Question) -> Any:
-        return example_of(question.assignment).stored()["answers"]
+        return self.example["answers"]
 
     def get_ruling(self, question: Question) -> str | None:
         ruling = Ruling.objects.filter(question=question).first()

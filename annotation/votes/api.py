@@ -7,7 +7,6 @@ from typing import Any
 from django.conf import settings
 from django.urls import reverse
 from rest_framework import serializers
-from rest_framework.exceptions import NotFound
 from rest_framework.fields import empty
 from rest_framework.response import Response
 
@@ -16,7 +15,6 @@ from accounts.tokens import Scope
 from annotation.models import VoteImport
 from annotation.votes import job as services
 from annotation.votes.choices import MAX_GUIDELINES, MAX_OPEN_FOR
-from annotation.votes.files import report_path
 from annotation.votes.views import report_response
 from core.api import StrictSerializer
 from core.errors import require
@@ -160,8 +158,6 @@ class Report(_VoteImports):
     def get(self, given: Given, key: str) -> Any:
         """Every bad row with its line and its reason, as CSV."""
         job = self.found(self.rows, key=key)
-        if not report_path(job).exists():
-            raise NotFound("This import has no report yet.")
         return report_response(job)
 
 

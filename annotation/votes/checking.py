@@ -48,8 +48,6 @@ class Found:
     campaigns: list[dict[str, Any]] = field(default_factory=list)  # of the full format, in the file's order
     # criterion -> [is a comparison, lowest, highest]
     criteria: dict[str, list[Any]] = field(default_factory=dict)
-    has_reasons: bool = False
-    has_comments: bool = False
     has_write_ins: bool = False
 
 
@@ -197,7 +195,6 @@ class Checker:
         for vote, _ in place.votes:
             found.verdicts.add(vote.verdict)
             found.strength_levels = max(found.strength_levels, vote.strength or 0, vote.levels)
-            found.has_comments |= bool(vote.comment)
             found.has_write_ins |= bool(vote.write_in)
             for score in vote.scores:
                 self._learn_score(score, place.row.line)

@@ -172,7 +172,3 @@ def vote_of_score(score: float, levels: int, **fields: Any) -> Vote:
     if score == 0:
         return Vote("tie", (1, 1), **fields)
     return Vote("ranked", (1, 2) if score < 0 else (2, 1), strength=abs(int(score)), levels=levels, **fields)
-
-
-def keys_of(rows: Iterable[Row]) -> set[str]:
-    return {key for row in rows for key in row}

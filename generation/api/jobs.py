@@ -9,7 +9,7 @@ from rest_framework import serializers
 
 from accounts.api.base import JOB_FIELDS, Given, InProject, ProjectApi, call, key_of
 from accounts.tokens import Scope
-from core.api import PageSerializer, StrictSerializer, answer_page
+from core.api import StrictSerializer, answer_page
 from core.errors import require
 from generation import sampling as services
 from generation.engines.base import Sampling
@@ -42,12 +42,16 @@ class GenerationJobSerializer(serializers.ModelSerializer[GenerationJob]):
     def get_n_prompts(self, job: GenerationJob) -> int:
         return len(job.prompt_ids)
 
+    def to_representation(self, job: GenerationJob) -> Any:
+        self.is_told = services.may_see_models(job, self.context["request"].user)
+        return super().to_representation(job)
+
     def get_is_revealed(self, job: GenerationJob) -> bool:
-        return services.may_see_models(job, self.context["request"].user)
+        return self.is_told
 
     @extend_schema_field(ArmSerializer(many=True, allow_null=True))
     def get_arms(self, job: GenerationJob) -> list[dict[str, Any]] | None:
-        if not self.get_is_revealed(job):
+        if not self.is_told:
             return None
         arms = job.arms.select_related("model_version").annotate(n=Count("candidates")).order_by("number")
         return list(ArmSerializer(arms, many=True).data)
@@ -192,7 +196,6 @@ class Answers(_Jobs):
     def get(self, given: Given, key: str) -> Any:
         """The answers, prompt by prompt. While models are hidden, their order within a prompt says nothing of its arm."""
         job = self.found(self.rows, key=key)
-        given = self._checked(PageSerializer, self.request.query_params)
         first, limit = _place(given.get("cursor", "0"), len(job.prompt_ids)), given["limit"]
         shown = job.prompt_ids[first : first + limit]
         more = str(first + limit) if first + limit < len(job.prompt_ids) else None

@@ -228,13 +228,6 @@ class Deployer(Protocol):
         ...
 
 
-@runtime_checkable
-class Scorer(Protocol):
-    """A reward model. Raw scores (no sigmoid); only their differences mean something."""
-
-    async def score(self, messages: Sequence[Message], answers: Sequence[str]) -> list[float]: ...
-
-
 def wire_name(served_name: str) -> str:
     """What a server calls the model of a deployment."""
     return served_name.partition(OWN_NAME)[0]

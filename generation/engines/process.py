@@ -71,10 +71,6 @@ class ServerProcess:
     def pid(self) -> int | None:
         return self._nurse.pid if self._nurse else None
 
-    @property
-    def exit_code(self) -> int | None:
-        return self._nurse.poll() if self._nurse else None
-
     def new_lines(self) -> Iterator[str]:
         """What the server has logged since the last call, in whole lines."""
         if not self.log_path.exists():

@@ -1,13 +1,12 @@
 """A script with a token, and the objects of a world by their API addresses."""
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 from django.test import Client
 
 from accounts.models import Project, User
-from accounts.tokens import SCOPE_ROLES, create_token, scopes_for
+from accounts.tokens import create_token, scopes_for
 
 
 class Api:
@@ -38,8 +37,6 @@ class Api:
     def delete(self, path: str, **headers: str) -> Any:
         return self.ask("DELETE", path, **headers)
 
-
-ALL_SCOPES: Sequence[str] = tuple(SCOPE_ROLES)
 
 # An object of an API address, by the address up to it -> the page's address of the same object in ``tests.permissions.world``.
 OBJECTS = {

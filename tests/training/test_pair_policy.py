@@ -16,7 +16,7 @@ from tests.training.judged import (
     make_task,
 )
 from training.formats.ballots import Counts, Vote, strict_pairs
-from training.formats.files import read_lineage, read_rows
+from training.formats.files import read_lineage, read_rows, row_and_lineage
 from training.formats.policy import PairPolicy
 from training.formats.preference import rows_of_prompt
 from training.previewing import preview
@@ -224,3 +224,6 @@ def test_unpaired_rows_are_frozen_with_files_lineage_and_hash_of_their_own():
     assert {entry["id"] for entry in read_lineage(directory)} == {row["id"] for row in train + test}
     assert (directory / "unpaired-test.parquet").exists()
     check_snapshot(snapshot)
+    row, entry = row_and_lineage(directory, test[0]["id"]) or ({}, {})
+    assert row == test[0] and entry["split"] == "test" and len(entry["judgements"]) == 1
+    assert row_and_lineage(directory, "0" * 64) is None

@@ -10,6 +10,7 @@ from accounts.api.base import JOB_FIELDS, Given, InProject, ProjectApi, call, ke
 from accounts.tokens import Scope
 from annotation.models import Campaign
 from core.api import StrictSerializer
+from core.jobs import JobStatus
 from generation.models import ModelVersion
 from training import evaluate
 from training.curves import points_of, thinned
@@ -41,7 +42,7 @@ class RunSerializer(serializers.ModelSerializer[TrainingRun]):
 
 class RunFilterSerializer(serializers.Serializer[Any]):
     method = serializers.ChoiceField(required=False, choices=list(METHODS))
-    status = serializers.ChoiceField(required=False, choices=["queued", "running", "succeeded", "failed", "cancelled"])
+    status = serializers.ChoiceField(required=False, choices=JobStatus.choices)
 
 
 class RunPlanSerializer(StrictSerializer):

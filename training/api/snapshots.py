@@ -11,11 +11,12 @@ from rest_framework.exceptions import NotFound
 
 from accounts.api.base import JOB_FIELDS, Given, InProject, ProjectApi, call, key_of
 from accounts.tokens import Scope
-from core.api import PageSerializer, StrictSerializer, answer_page
+from core.api import StrictSerializer, answer_page
 from core.errors import require
+from core.jobs import JobStatus
 from training import freezing
 from training.formats.ballots import SPLITS
-from training.formats.files import read_lineage, read_rows
+from training.formats.files import row_and_lineage
 from training.models import Snapshot
 from training.previewing import dropped_in_words, preview, warnings_of
 from training.selecting import freezable_campaigns
@@ -49,7 +50,7 @@ def _dropped(found: Any) -> list[dict[str, Any]]:
 
 
 class SnapshotFilterSerializer(serializers.Serializer[Any]):
-    status = serializers.ChoiceField(required=False, choices=["queued", "running", "succeeded", "failed", "cancelled"])
+    status = serializers.ChoiceField(required=False, choices=JobStatus.choices)
 
 
 class RecipeSerializer(StrictSerializer):
@@ -163,8 +164,7 @@ class Rows(_Snapshots):
     def get(self, given: Given, key: str) -> Any:
         """The rows of one split, in the order of the file."""
         path = directory_of(self.found(self.rows, key=key)) / f"{given['split']}.jsonl"
-        page = self._checked(PageSerializer, self.request.query_params)
-        rows, following = lines_from(path, page.get("cursor", "0"), page["limit"])
+        rows, following = lines_from(path, given.get("cursor", "0"), given["limit"])
         return answer_page(self.request, rows, following)
 
 
@@ -185,9 +185,8 @@ class RowLineage(_Snapshots):
     @call(*READERS, tells=RowLineageSerializer)
     def get(self, given: Given, key: str, row: str) -> Any:
         """One row with the judgements that it comes from."""
-        directory = directory_of(self.found(self.rows, key=key))
-        entry = next((entry for entry in read_lineage(directory) if entry["id"] == row), None)
-        if entry is None:
+        found = row_and_lineage(directory_of(self.found(self.rows, key=key)), row)
+        if found is None:
             raise NotFound("There is no such row.")
-        found = next(one for one in read_rows(directory / f"{entry['split']}.jsonl") if one["id"] == row)
-        return {"id": row, "split": entry["split"], "row": found, "judgements": entry["judgements"]}
+        told, entry = found
+        return {"id": row, "split": entry["split"], "row": told, "judgements": entry["judgements"]}

@@ -80,11 +80,6 @@ def start_export(
     return job
 
 
-def require_ready(snapshot: Snapshot) -> None:
-    """Raises DomainError for a dataset that cannot be exported yet, or whose files are gone."""
-    directory_of(snapshot)
-
-
 def _only_what_matters(options: Options, chosen: Format) -> Options:
     """Without what changes nothing in this format, so that equal files are one export."""
     return Options(**{name: value for name, value in options.model_dump().items() if name in chosen.uses})

@@ -21,6 +21,7 @@ from training.exports.forms import DEFAULT, ExportForm
 from training.exports.links import is_good, link_for
 from training.exports.options import Options
 from training.models import ExportJob, Snapshot
+from training.snapshots import directory_of
 
 SHOWN = 20
 READERS = {"parquet": "parquet", "jsonl": "json", "jsonl.zst": "json", "csv": "csv", "csv-spreadsheet": "csv"}
@@ -52,7 +53,7 @@ class NewExportPage:
 def new_export(request: HttpRequest, project: Project, key: str) -> HttpResponse:
     """The form and what the chosen format is: htmx asks again by GET on every change, the Show button by POST."""
     snapshot = snapshot_or_404(project, key)
-    exports.require_ready(snapshot)
+    directory_of(snapshot)  # refuses a dataset that is not ready, or whose files are gone
     asked, status = (request.POST if request.method == "POST" else request.GET), 200
     if request.method == "POST" and "show" not in request.POST:
         form = ExportForm(request.POST)

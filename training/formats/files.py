@@ -155,6 +155,15 @@ def write_description(directory: Path, *, recipe: Mapping[str, Any], counts: Map
     )
 
 
+def row_and_lineage(directory: Path, row_id: str) -> tuple[Row, dict[str, Any]] | None:
+    """One row, paired or not, and its line of the lineage; None where there is none of this id."""
+    entry = next((entry for entry in read_lineage(directory) if entry["id"] == row_id), None)
+    if entry is None:
+        return None
+    name = f"{UNPAIRED}-{entry['split']}" if "kind" in entry else entry["split"]
+    return next(row for row in read_rows(directory / f"{name}.jsonl") if row["id"] == row_id), entry
+
+
 def write_near(directory: Path, across: Sequence[tuple[str, str]]) -> None:
     """``near_duplicates.jsonl``: prompts of the same words on both sides of the border, with their texts; no file for none.
 
