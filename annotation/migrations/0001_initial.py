@@ -74,7 +74,7 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('opened_at', models.DateTimeField(blank=True, help_text='when this lease began; null while it is only prefetched and not yet shown', null=True)),
                 ('finished_at', models.DateTimeField(blank=True, null=True)),
-                ('annotator', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='assignments', to='annotation.annotator')),
+                ('annotator', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='assignments', to='annotation.annotator')),
             ],
             options={
                 'indexes': [models.Index(fields=['annotator', 'status', 'finished_at'], name='assignment_of_person'), models.Index(condition=models.Q(('status', 'open')), fields=['leased_until'], name='assignment_lease'), models.Index(condition=models.Q(('status__in', ['open', 'parked'])), fields=['annotator'], name='assignment_in_hand')],
@@ -196,7 +196,7 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('is_free', models.GeneratedField(db_persist=True, expression=models.Case(models.When(n_taken__lt=models.F('seats'), status='open', then=models.Value(True)), default=models.Value(False)), output_field=models.BooleanField())),
                 ('line', models.GeneratedField(db_persist=True, expression=django.db.models.expressions.CombinedExpression(models.F('position'), '-', django.db.models.expressions.CombinedExpression(models.F('priority'), '*', models.Value(4294967296))), output_field=models.BigIntegerField())),
-                ('campaign', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='tasks', to='annotation.campaign')),
+                ('campaign', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='tasks', to='annotation.campaign')),
                 ('prompt', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='tasks', to='generation.prompt')),
             ],
             options={
@@ -208,7 +208,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='assignment',
             name='task',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='assignments', to='annotation.comparisontask'),
+            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='assignments', to='annotation.comparisontask'),
         ),
         migrations.CreateModel(
             name='ComparisonTaskEvent',
@@ -335,11 +335,12 @@ class Migration(migrations.Migration):
                 ('is_probation', models.BooleanField(default=False, help_text='given while its author was on probation')),
                 ('source_id', models.CharField(blank=True, help_text='of an imported vote: its id where it came from', max_length=100)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('assignment', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='judgements', to='annotation.assignment')),
-                ('by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('edited_from', models.ForeignKey(blank=True, help_text='what it was written from', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='edits', to='generation.candidate')),
+                ('assignment', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='judgements', to='annotation.assignment')),
+                ('by', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('edited_from', models.ForeignKey(blank=True, db_index=False, help_text='what it was written from', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='edits', to='generation.candidate')),
             ],
             options={
+                'indexes': [models.Index(condition=models.Q(('edited_from__isnull', False)), fields=['edited_from'], name='judgement_edited_from'), models.Index(condition=models.Q(('by__isnull', False)), fields=['by'], name='judgement_by')],
                 'constraints': [models.UniqueConstraint(fields=('assignment', 'revision'), name='one_judgement_per_revision'), models.CheckConstraint(condition=models.Q(('verdict__in', ['ranked', 'tie', 'both_good', 'all_bad', 'withdrawn', 'voided'])), name='verdict_known'), models.CheckConstraint(condition=models.Q(('source__in', ['annotator', 'adjudicator', 'import', 'ai', 'simulated'])), name='judgement_source_known')],
             },
         ),
@@ -448,7 +449,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('rank', models.PositiveIntegerField()),
                 ('candidate', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='ranks', to='generation.candidate')),
-                ('judgement', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='ranks', to='annotation.judgement')),
+                ('judgement', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='ranks', to='annotation.judgement')),
             ],
             options={
                 'ordering': ['rank', 'id'],
@@ -493,7 +494,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('slot', models.PositiveIntegerField(help_text="from 0, by the candidates' keys: says nothing of the model")),
                 ('candidate', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='slots', to='generation.candidate')),
-                ('task', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='slots', to='annotation.comparisontask')),
+                ('task', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='slots', to='annotation.comparisontask')),
             ],
             options={
                 'ordering': ['slot'],

@@ -125,7 +125,7 @@ class ComparisonTask(models.Model):
     }
 
     key = models.CharField(max_length=12, unique=True, default=new_key, editable=False)
-    campaign = models.ForeignKey(Campaign, on_delete=models.CASCADE, related_name="tasks")
+    campaign = models.ForeignKey(Campaign, on_delete=models.CASCADE, related_name="tasks", db_index=False)
     prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, related_name="tasks")
     candidates = models.ManyToManyField(Candidate, through="TaskCandidate", related_name="tasks")
     candidates_sha256 = models.CharField(max_length=64, help_text="over the candidates' keys, not their texts")
@@ -174,7 +174,7 @@ class ComparisonTaskEvent(EventFields):
 
 
 class TaskCandidate(models.Model):
-    task = models.ForeignKey(ComparisonTask, on_delete=models.CASCADE, related_name="slots")
+    task = models.ForeignKey(ComparisonTask, on_delete=models.CASCADE, related_name="slots", db_index=False)
     candidate = models.ForeignKey(Candidate, on_delete=models.PROTECT, related_name="slots")
     slot = models.PositiveIntegerField(help_text="from 0, by the candidates' keys: says nothing of the model")
 

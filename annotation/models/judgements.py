@@ -46,8 +46,8 @@ class Assignment(models.Model):
     }
 
     key = models.CharField(max_length=12, unique=True, default=new_key, editable=False)
-    task = models.ForeignKey(ComparisonTask, on_delete=models.CASCADE, related_name="assignments")
-    annotator = models.ForeignKey(Annotator, on_delete=models.CASCADE, related_name="assignments")
+    task = models.ForeignKey(ComparisonTask, on_delete=models.CASCADE, related_name="assignments", db_index=False)
+    annotator = models.ForeignKey(Annotator, on_delete=models.CASCADE, related_name="assignments", db_index=False)
     purpose = models.CharField(max_length=10, choices=Purpose.choices, default=Purpose.WORK)
     seat = models.PositiveIntegerField(null=True, blank=True, help_text="from 0; null outside work and after a void")
     display_order = models.JSONField(help_text="slots in the order shown, such as [1, 0]")
@@ -107,7 +107,7 @@ class Judgement(models.Model):
         VOIDED = "voided"  # set aside by a reviewer; its seat is open again
 
     key = models.CharField(max_length=12, unique=True, default=new_key, editable=False)
-    assignment = models.ForeignKey(Assignment, on_delete=models.PROTECT, related_name="judgements")
+    assignment = models.ForeignKey(Assignment, on_delete=models.PROTECT, related_name="judgements", db_index=False)
     revision = models.PositiveIntegerField(default=1)
     source = models.CharField(max_length=12, choices=Source.choices, default=Source.ANNOTATOR)
     verdict = models.CharField(max_length=10, choices=Verdict.choices)
@@ -121,6 +121,7 @@ class Judgement(models.Model):
         blank=True,
         on_delete=models.PROTECT,
         related_name="edits",
+        db_index=False,
         help_text="what it was written from",
     )
     seconds_active = models.FloatField(default=0)
@@ -131,7 +132,9 @@ class Judgement(models.Model):
     )
     is_probation = models.BooleanField(default=False, help_text="given while its author was on probation")
     source_id = models.CharField(max_length=100, blank=True, help_text="of an imported vote: its id where it came from")
-    by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+", db_index=False
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -146,12 +149,16 @@ class Judgement(models.Model):
                 name="judgement_source_known",
             ),
         ]
+        indexes: ClassVar = [
+            models.Index(fields=["edited_from"], condition=Q(edited_from__isnull=False), name="judgement_edited_from"),
+            models.Index(fields=["by"], condition=Q(by__isnull=False), name="judgement_by"),
+        ]
 
 
 class RankedCandidate(models.Model):
     """One candidate's rank in one judgement: 1 is best, equal ranks are a tie."""
 
-    judgement = models.ForeignKey(Judgement, on_delete=models.CASCADE, related_name="ranks")
+    judgement = models.ForeignKey(Judgement, on_delete=models.CASCADE, related_name="ranks", db_index=False)
     candidate = models.ForeignKey(Candidate, on_delete=models.PROTECT, related_name="ranks")
     rank = models.PositiveIntegerField()
 

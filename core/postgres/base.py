@@ -4,13 +4,23 @@ import select
 from typing import Any
 
 from django.db.backends.postgresql import base
+from django.db.backends.postgresql.schema import DatabaseSchemaEditor
 
 # Statements of ``core.prepared`` that one connection keeps, each once for each combination of its parameters' types.
 MOST_PREPARED = 1_000
 
 
+class SchemaEditor(DatabaseSchemaEditor):
+    """Makes no second index on texts for LIKE: what is long here is looked up whole, never by its beginning."""
+
+    def _create_like_index_sql(self, model: Any, field: Any) -> None:
+        return None
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
     """One connection of one thread."""
+
+    SchemaEditorClass = SchemaEditor
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         connection = super().get_new_connection(conn_params)

@@ -288,11 +288,12 @@ class Migration(migrations.Migration):
                 ('n_completion_tokens', models.PositiveIntegerField(blank=True, null=True)),
                 ('latency_seconds', models.FloatField(blank=True, null=True)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('continues', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='continuations', to='generation.candidate')),
-                ('arm', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='candidates', to='generation.jobarm')),
+                ('continues', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='continuations', to='generation.candidate')),
+                ('arm', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='candidates', to='generation.jobarm')),
                 ('prompt', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='candidates', to='generation.prompt')),
             ],
             options={
+                'indexes': [models.Index(condition=models.Q(('continues__isnull', False)), fields=['continues'], name='candidate_continues')],
                 'constraints': [models.UniqueConstraint(fields=('arm', 'prompt', 'index'), name='one_candidate_per_arm_prompt_index')],
             },
         ),
@@ -381,7 +382,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='prompt',
             name='set',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='prompts', to='generation.promptset'),
+            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='prompts', to='generation.promptset'),
         ),
         migrations.AddField(
             model_name='generationjob',

@@ -99,7 +99,7 @@ class Candidate(models.Model):
     """One answer. Its identity is (arm, prompt, index); its text is stored, never generated again."""
 
     key = models.CharField(max_length=12, unique=True, default=new_key, editable=False)
-    arm = models.ForeignKey(JobArm, on_delete=models.CASCADE, related_name="candidates")
+    arm = models.ForeignKey(JobArm, on_delete=models.CASCADE, related_name="candidates", db_index=False)
     prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, related_name="candidates")
     index = models.PositiveIntegerField()
     seed = models.BigIntegerField(default=0)
@@ -109,12 +109,17 @@ class Candidate(models.Model):
     n_prompt_tokens = models.PositiveIntegerField(null=True, blank=True)
     n_completion_tokens = models.PositiveIntegerField(null=True, blank=True)
     latency_seconds = models.FloatField(null=True, blank=True)
-    continues = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="continuations")
+    continues = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="continuations", db_index=False
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["arm", "prompt", "index"], name="one_candidate_per_arm_prompt_index")
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["continues"], condition=models.Q(continues__isnull=False), name="candidate_continues")
         ]
 
 

@@ -41,7 +41,7 @@ class Prompt(models.Model):
         HOLDOUT = "holdout"
 
     key = models.CharField(max_length=12, unique=True, default=new_key, editable=False)
-    set = models.ForeignKey(PromptSet, on_delete=models.CASCADE, related_name="prompts")
+    set = models.ForeignKey(PromptSet, on_delete=models.CASCADE, related_name="prompts", db_index=False)
     number = models.PositiveIntegerField(help_text="position in the set, from 1, in the order of the import")
     messages = models.JSONField(help_text="[{role, content}], the last one by the user")
     # The user turns still to come, for scripted conversations such as MT-Bench's second turn.
