@@ -147,9 +147,7 @@ def needs_check(raw: bytes) -> bool:
     Text that is UTF-8 and JSON has a NUL or half a character only by an escape.
     """
     return (
-        b"\\u0000" in raw
-        or b"\\ud" in raw
-        or b"\\uD" in raw
+        (b"\\" in raw and (b"\\u0000" in raw or b"\\ud" in raw or b"\\uD" in raw))
         or raw.count(b":") > MAX_KEYS
         or raw.count(b"[") + raw.count(b"{") > MAX_DEPTH
     )

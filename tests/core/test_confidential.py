@@ -23,6 +23,13 @@ def test_secrets_are_found_within_text(what: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text", ["ASIA" + "Q3EXAMPLE7ABCDEF", "٤١١١ ١١١١ ١١١١ ١١١١", "Grüße: github_pat_" + "a1_" * 20], ids=["session", "arabic", "umlaut"]
+)  # fmt: skip
+def test_rare_forms_of_secrets_are_found_too(text: str) -> None:
+    assert secret_in(text)
+
+
+@pytest.mark.parametrize(
     "text",
     ["", "AKIA", "sk-learn is a library", "eyJust", "4111 1111 1111 1112", "0000000000000000", "1700000000000", "3.1415926535897932",
      "x" * 10_000, "ghp_short", "BEGIN PUBLIC KEY", "id 12345678-1234-1234-1234-123456789012"],

@@ -51,3 +51,9 @@ def test_one_statement_is_prepared_once_however_often_and_for_whom_it_runs():
     for _ in range(4):
         assert [user.first(username=each.username) for each in (ana, ben)] == [ana, ben]
     assert len([sql for sql in statements_sent() if '"username" = $1' in sql]) == 1
+
+
+def test_no_index_is_kept_for_like():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT indexname FROM pg_indexes WHERE indexdef LIKE '%%pattern_ops%%'")
+        assert not cursor.fetchall()
