@@ -28,7 +28,7 @@ def rss_mib() -> float:
 
 @contextmanager
 def measured(figures: dict[str, Any]) -> Iterator[None]:
-    """Seconds, the process's own CPU, and how far its memory rose above what it had when it was idle."""
+    """When it was, seconds, the process's own CPU, and how far its memory rose above what it had when it was idle."""
     idle, peak, done = rss_mib(), [0.0], threading.Event()
 
     def watch() -> None:
@@ -37,8 +37,10 @@ def measured(figures: dict[str, Any]) -> Iterator[None]:
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
+    figures["began"] = time.time()
     began, cpu = time.perf_counter(), time.process_time()
     yield
+    figures["ended"] = time.time()
     figures["seconds"] = round(time.perf_counter() - began, 2)
     figures["client_cpu_seconds"] = round(time.process_time() - cpu, 2)
     done.set()
