@@ -11,10 +11,10 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.db.models.functions import Now
 
 from annotation.models import VoteImport
+from annotation.votes import chunks
 from annotation.votes.becoming import lay_out, show, take_back, target_of
 from annotation.votes.checking import Checker, Found, TooMuch
 from annotation.votes.choices import Choices
-from annotation.votes.chunks import checked_lines
 from annotation.votes.files import remove_scratch, report_path, scratch_path, stored_path
 from annotation.votes.formats import read
 from annotation.votes.outside import Models
@@ -23,6 +23,7 @@ from core.bulk import analyze, room_to_write, undisturbed
 from core.errors import DomainError, require
 from core.jobs import JobStatus, Stopped, beat, cancelled, claim, fail, finish, release, request_cancel
 from core.reading import UnreadableFile
+from core.way import Way
 from generation.groups import Groups
 from generation.models import PromptImport
 
@@ -147,10 +148,11 @@ class _Worker:
         models = Models(job.project_id, target.job, licence=self.choices.licence)
         done, counts = job.step, Counter(job.counts)
         with room_to_write(), self._groups() as groups:
-            store = Store(target, models, groups)
-            for lines, offset in checked_lines(scratch_path(job, "checked"), job.offset):
-                chunk = store.prepare(lines)
-                done += len(lines)
+            store, way = Store(target, models, groups), Way(chunks.CHUNK_LINES, polite=chunks.POLITE_LINES)
+            for chunk, offset in store.chunks(scratch_path(job, "checked"), job.offset, lambda: way.most):
+                way.give()
+                store.prepare(chunk)
+                done += len(chunk.lines)
                 with transaction.atomic():
                     self._beat(step=done, offset=offset, message=f"Storing: {done:,} of {job.total_steps:,} rows.")
                     counts.update(store.write(chunk))

@@ -6,10 +6,11 @@ What identifies a prompt, an answer or a task is a hash of its content, so a chu
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -29,8 +30,9 @@ from annotation.models import (
     TaskCandidate,
 )
 from annotation.pairs import position_of
-from annotation.votes.chunks import Chunk, Task
+from annotation.votes.chunks import Chunk, Task, checked_lines
 from annotation.votes.outside import Models
+from core.ahead import ahead
 from core.bulk import Rows, among, keys_from, new_ids, taken
 from core.ids import KEY_LENGTH, new_key, seed_from
 from generation.groups import Groups
@@ -101,9 +103,15 @@ class Store:
 
     # ---- reading ----
 
-    def prepare(self, lines: Sequence[Any]) -> Chunk:
+    def chunks(self, copy: Path, offset: int, most: Callable[[], int]) -> Iterator[tuple[Chunk, int]]:
+        """As ``checked_lines``."""
+        found = ((Chunk(lines, self.salt), end) for lines, end in checked_lines(copy, offset, most))
+        # While PostgreSQL takes one, the next is read. SQLite works in this process and gives way after every row.
+        return ahead(found) if connection.vendor == "postgresql" else found
+
+    def prepare(self, chunk: Chunk) -> None:
         """Look up what is there already. Nobody else writes to these rows, so no lock is needed yet."""
-        chunk = Chunk(lines, self.salt)
+        lines = chunk.lines
         contents = {line[0] for line in lines}
         chunk.prompts = dict(
             among(Prompt.objects.filter(set=self.target.prompts.set_id), "content_sha256", contents).values_list(
@@ -126,7 +134,6 @@ class Store:
             }
             self._find_tasks(chunk)
         self._know_people({vote[0] for line in lines for vote in line[5]})
-        return chunk
 
     def _find_tasks(self, chunk: Chunk) -> None:
         maybe: dict[int, set[str]] = defaultdict(set)
