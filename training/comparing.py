@@ -1,13 +1,17 @@
-"""Two frozen datasets side by side: which rows are in one only, which changed, and why. Both are read once, prompt by prompt."""
+"""Two frozen datasets side by side: which rows are in one only, which changed, and why. Both are read once, prompt by prompt.
+
+What was found can be kept without any text: where the rows shown stand in the files is enough to read them again.
+"""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import orjson
+from django.db.models import Exists, OuterRef
 
 from core.errors import require
 from training.formats.ballots import SPLITS
@@ -17,6 +21,7 @@ from training.since import WORDS, why_excluded
 from training.snapshots import directory_of
 
 SHOWN = 50
+BEAT_PROMPTS = 1000
 WHY = {
     "new_judgements": "judged since, or not chosen before",
     "gone_judgements": "judgements behind it are not in the other one",
@@ -80,12 +85,23 @@ class Comparison:
         return (mine.selection, mine.pair_policy) != (other.selection, other.pair_policy)
 
 
-def compare(first: Snapshot, second: Snapshot) -> Comparison:
-    """What the second has that the first has not, and the other way. Raises DomainError where one cannot be read."""
+def require_comparable(first: Snapshot, second: Snapshot) -> tuple[Path, Path]:
+    """Where the files of both lie. Raises DomainError where they cannot be compared."""
     require(first.project_id == second.project_id, "These datasets belong to two projects.")
     require(first.pk != second.pk, "This is one and the same dataset.", how="Choose another one to compare it with.")
+    return directory_of(first), directory_of(second)
+
+
+def compare(first: Snapshot, second: Snapshot, *, beat: Callable[[int], None] = lambda n_bytes: None) -> Comparison:
+    """What the second has that the first has not, and the other way. Raises DomainError where one cannot be read.
+
+    beat  called now and then with the bytes read of both; may raise
+    """
+    files = [_Files(directory) for directory in require_comparable(first, second)]
     found = Comparison(first, second)
-    for before, after in _merged(_prompts(directory_of(first)), _prompts(directory_of(second))):
+    for number, (before, after) in enumerate(_merged(*(each.prompts() for each in files))):
+        if number % BEAT_PROMPTS == 0:
+            beat(sum(each.n_read for each in files))
         for difference in _differences(before, after, found):
             found.counts[difference.what] += 1
             found.why[difference.what, difference.why] += 1
@@ -97,33 +113,55 @@ def compare(first: Snapshot, second: Snapshot) -> Comparison:
 
 # ---- reading ---------------------------------------------------------------------------------------------------------
 
-# One row with its split and the keys of the judgements behind it, under its two answers; several where every vote is a row.
+
+class Line(dict[str, Any]):
+    """One row with its split and the keys of the judgements behind it; ``at`` is where its line begins in the file of its split."""
+
+    at: int = 0
+
+
+# Under its two answers; several where every vote is a row.
 Pair = tuple[str, str]
-Rows = dict[Pair, list[dict[str, Any]]]
+Rows = dict[Pair, list[Line]]
 
 
-def _prompts(directory: Path) -> Iterator[tuple[str, Rows]]:
-    """(prompt_id, its rows by their two answers), by prompt_id. The lineage holds the rows of both splits in the order of prompts."""
-    rows = {split: _lines(directory / f"{split}.jsonl") for split in SPLITS}
+class _Files:
+    """The files of one dataset. ``n_read`` grows with the bytes that were read."""
 
-    def all_rows() -> Iterator[dict[str, Any]]:
-        for entry in _lines(directory / LINEAGE):
+    def __init__(self, directory: Path) -> None:
+        self.directory, self.n_read = directory, 0
+
+    def prompts(self) -> Iterator[tuple[str, Rows]]:
+        """(prompt_id, its rows by their two answers), by prompt_id. The lineage holds the rows of both splits in the order of prompts."""
+        for prompt_id, of_prompt in groupby(self._rows(), key=lambda row: str(row["prompt_id"])):
+            found: Rows = {}
+            for row in of_prompt:
+                chosen, rejected = row["chosen"][0]["content"], row["rejected"][0]["content"]
+                found.setdefault((min(chosen, rejected), max(chosen, rejected)), []).append(row)
+            yield prompt_id, found
+
+    def _rows(self) -> Iterator[Line]:
+        rows = {split: self._lines(f"{split}.jsonl") for split in SPLITS}
+        for _, entry in self._lines(LINEAGE):
             if "kind" not in entry:
-                keys = {each["key"] for each in entry["judgements"]}
-                yield {**next(rows[entry["split"]]), "split": entry["split"], "judgements": keys}
+                at, row = next(rows[entry["split"]])
+                line = Line(row, split=entry["split"], judgements={each["key"] for each in entry["judgements"]})
+                line.at = at
+                yield line
 
-    for prompt_id, of_prompt in groupby(all_rows(), key=lambda row: str(row["prompt_id"])):
-        found: Rows = {}
-        for row in of_prompt:
-            chosen, rejected = row["chosen"][0]["content"], row["rejected"][0]["content"]
-            found.setdefault((min(chosen, rejected), max(chosen, rejected)), []).append(row)
-        yield prompt_id, found
+    def _lines(self, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+        at = 0
+        with (self.directory / name).open("rb") as file:
+            for line in file:
+                yield at, orjson.loads(line)
+                at += len(line)
+                self.n_read += len(line)
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open("rb") as file:
-        for line in file:
-            yield orjson.loads(line)
+def bytes_of(*directories: Path) -> int:
+    """How many bytes a comparison reads."""
+    names = [*(f"{split}.jsonl" for split in SPLITS), LINEAGE]
+    return sum((directory / name).stat().st_size for directory in directories for name in names)
 
 
 def _merged(first: Iterator[tuple[str, Rows]], second: Iterator[tuple[str, Rows]]) -> Iterator[tuple[Rows, Rows]]:
@@ -176,10 +214,11 @@ def _difference(old: dict[str, Any] | None, new: dict[str, Any] | None) -> Diffe
 
 def _count_judgements(found: Comparison) -> None:
     """Of the judgements: how many joined, and why the ones that left did."""
-    theirs = found.second.members.values("judgement_id")
-    found.n_joined = found.second.members.exclude(judgement__in=found.first.members.values("judgement_id")).count()
+    first, second = found.first.members, found.second.members
+    # NOT EXISTS, because PostgreSQL joins it whatever the size; of a NOT IN that outgrows its memory it makes a loop.
+    found.n_joined = second.exclude(Exists(first.filter(judgement=OuterRef("judgement")))).count()
     turn = "judgement__assignment"
-    left = found.first.members.exclude(judgement__in=theirs).values_list(
+    left = first.exclude(Exists(second.filter(judgement=OuterRef("judgement")))).values_list(
         f"{turn}__current_id", "judgement_id", f"{turn}__current__verdict", f"{turn}__status", f"{turn}__task__status"
     )
     reasons: Counter[str] = Counter()
@@ -187,3 +226,45 @@ def _count_judgements(found: Comparison) -> None:
         stands = current == judgement and status == "submitted" and task != "retired"
         reasons["not_chosen" if stands else why_excluded(verdict, status, task)] += 1
     found.left = dict(sorted(reasons.items()))
+
+
+# ---- keeping ---------------------------------------------------------------------------------------------------------
+
+
+def stored(found: Comparison) -> dict[str, Any]:
+    """What was found as JSON, without a text: of the rows shown only where they stand."""
+
+    def place(row: dict[str, Any] | None) -> list[Any] | None:
+        return [row["split"], row.at] if isinstance(row, Line) else None
+
+    return {
+        "counts": dict(found.counts),
+        "why": [[what, why, n] for (what, why), n in sorted(found.why.items())],
+        "left": found.left,
+        "n_joined": found.n_joined,
+        "shown": [
+            [each.what, each.why, place(each.before), place(each.after), each.n_new, each.n_gone]
+            for shown in found.shown.values()
+            for each in shown
+        ],
+    }
+
+
+def read_stored(first: Snapshot, second: Snapshot, kept: Mapping[str, Any]) -> Comparison:
+    """What was found, with the rows shown read from the files. Raises DomainError where those are gone."""
+    found = Comparison(first, second, Counter(kept["counts"]), left=kept["left"], n_joined=kept["n_joined"])
+    found.why.update({(what, why): n for what, why, n in kept["why"]})
+    older, newer = require_comparable(first, second)
+    for what, why, before, after, n_new, n_gone in kept["shown"]:
+        rows = _row_at(older, before), _row_at(newer, after)
+        found.shown[what].append(Difference(what, why, rows[0], rows[1], n_new, n_gone))
+    return found
+
+
+def _row_at(directory: Path, place: tuple[str, int] | None) -> dict[str, Any] | None:
+    if place is None:
+        return None
+    split, at = place
+    with (directory / f"{split}.jsonl").open("rb") as file:
+        file.seek(at)
+        return {**orjson.loads(file.readline()), "split": split}

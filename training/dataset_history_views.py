@@ -1,20 +1,22 @@
 """Pages about a frozen dataset and time: what became of its judgements, the same recipe again, another dataset beside it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts.access import person, project_view
 from accounts.models import Project, Role
 from core.htmx import render_page, see_other
 from core.jobs import JobStatus
-from training import freezing
-from training.comparing import Comparison, Difference, compare
+from training import comparisons, freezing
+from training.comparing import Comparison, Difference, compare, require_comparable
+from training.comparisons import n_rows_of
 from training.dataset_views import ShownRow, snapshot_or_404
-from training.models import Snapshot
+from training.models import ComparisonJob, Snapshot
 from training.since import WORDS, excluded_since
 
 
@@ -57,28 +59,76 @@ class ShownDifference:
         return cls(difference, ShownRow.of(difference.row, difference.row["split"]))
 
 
+SECTIONS = {"in": "Rows that came in", "out": "Rows that are out", "changed": "Rows that changed"}
+
+
 @dataclass(frozen=True)
 class ComparePage:
+    """One of ``comparison`` and ``other`` at most: found already, or two that are too large to compare while a page is made."""
+
     project: Project
     snapshot: Snapshot
     others: Any
-    comparison: Comparison | None
-    sections: list[tuple[str, int, list[ShownDifference]]]
+    other: Snapshot | None = None
+    job: ComparisonJob | None = None
+    comparison: Comparison | None = None
 
+    @property
+    def n_rows(self) -> int:
+        return n_rows_of(self.snapshot, self.other) if self.other else 0
 
-@require_GET
-@project_view(Role.RESEARCHER)
-def compare_with(request: HttpRequest, project: Project, key: str) -> HttpResponse:
-    snapshot = snapshot_or_404(project, key)
-    others = project.snapshots.filter(status=JobStatus.SUCCEEDED).exclude(pk=snapshot.pk).order_by("-id")
-    asked = request.GET.get("with", "")
-    found = compare(snapshot_or_404(project, asked), snapshot) if asked else None
-    sections = []
-    if found is not None:
-        words = {"in": "Rows that came in", "out": "Rows that are out", "changed": "Rows that changed"}
-        sections = [
-            (words[what], found.counts[what], [ShownDifference.of(each) for each in shown])
+    @property
+    def chosen(self) -> str:
+        found = self.comparison.first if self.comparison else self.other
+        return found.key if found else ""
+
+    @property
+    def sections(self) -> list[tuple[str, int, list[ShownDifference]]]:
+        if (found := self.comparison) is None:
+            return []
+        return [
+            (SECTIONS[what], found.counts[what], [ShownDifference.of(each) for each in shown])
             for what, shown in found.shown.items()
         ]
-    ctx = ComparePage(project=project, snapshot=snapshot, others=others, comparison=found, sections=sections)
+
+
+@require_http_methods(["GET", "POST"])
+@project_view(Role.RESEARCHER)
+def compare_with(request: HttpRequest, project: Project, key: str) -> HttpResponse:
+    """Two datasets side by side: small ones at once, large ones by a job that POST starts and this page follows."""
+    snapshot = snapshot_or_404(project, key)
+    if request.method == "POST":
+        comparisons.start_comparison(first=_other(request, project), second=snapshot, by=person(request))
+        return _beside(request, project, key)
+    others = project.snapshots.filter(status=JobStatus.SUCCEEDED).exclude(pk=snapshot.pk).order_by("-id")
+    ctx = ComparePage(project, snapshot, others)
+    if request.GET.get("with"):
+        other = _other(request, project)
+        require_comparable(other, snapshot)
+        job = comparisons.comparison_of(other, snapshot)
+        if job is not None and job.is_ready:
+            ctx = replace(ctx, job=job, comparison=comparisons.result_of(job))
+        elif comparisons.is_small(other, snapshot):
+            ctx = replace(ctx, comparison=compare(other, snapshot))
+        else:
+            ctx = replace(ctx, job=job, other=other)
     return render_page(request, "training/dataset_compare.html", "training/_dataset_compare.html", ctx)
+
+
+@require_POST
+@project_view(Role.RESEARCHER)
+def cancel_compare(request: HttpRequest, project: Project, key: str) -> HttpResponse:
+    job = comparisons.comparison_of(_other(request, project), snapshot_or_404(project, key))
+    if job is not None:
+        comparisons.cancel_comparison(job, by=person(request))
+    return _beside(request, project, key)
+
+
+def _other(request: HttpRequest, project: Project) -> Snapshot:
+    given = request.POST if request.method == "POST" else request.GET
+    return snapshot_or_404(project, given.get("with", ""))
+
+
+def _beside(request: HttpRequest, project: Project, key: str) -> HttpResponse:
+    address = reverse("training:snapshot-compare", args=[project.slug, key])
+    return see_other(request, f"{address}?{urlencode({'with': request.POST.get('with', '')})}")

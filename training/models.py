@@ -168,6 +168,51 @@ class ExportJobEvent(EventFields):
     subject = models.ForeignKey(ExportJob, on_delete=models.CASCADE, related_name="events")
 
 
+class ComparisonJob(JobFields):
+    """Two frozen datasets side by side, where reading them takes longer than a page may. It keeps numbers and places, never a text."""
+
+    job_task: ClassVar = "training.tasks.run_comparison"
+
+    key = models.CharField(max_length=12, unique=True, default=new_key, editable=False)
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="comparisons")
+    first = models.ForeignKey(Snapshot, on_delete=models.CASCADE, related_name="+", help_text="the earlier one")
+    second = models.ForeignKey(Snapshot, on_delete=models.CASCADE, related_name="comparisons")
+    # Their files as they were: what was found says nothing of a redacted revision.
+    first_sha256 = models.CharField(max_length=64, help_text="its directory, kind 'datasets'")
+    second_sha256 = models.CharField(max_length=64, help_text="its directory, kind 'datasets'")
+    found = models.JSONField(default=dict, help_text="as training.comparing.stored")
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            status_check("comparison_status", JobStatus),
+            models.UniqueConstraint(
+                fields=["first", "second", "first_sha256", "second_sha256"],
+                condition=Q(status__in=["queued", "running", "cancelling", "succeeded"]),
+                name="one_live_comparison_of_two",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.second} beside {self.first}"
+
+    @property
+    def is_ready(self) -> bool:
+        return self.status == JobStatus.SUCCEEDED
+
+    @property
+    def is_of_the_files_now(self) -> bool:
+        now = self.first.artifact_sha256, self.second.artifact_sha256
+        return now == (self.first_sha256, self.second_sha256)
+
+
+class ComparisonJobEvent(EventFields):
+    subject = models.ForeignKey(ComparisonJob, on_delete=models.CASCADE, related_name="events")
+
+
 class TrainingRun(JobFields):
     """One method on one snapshot from one model, with a frozen spec. Its child process is replaceable."""
 

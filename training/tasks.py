@@ -31,6 +31,13 @@ def run_export(export_id: int) -> None:
     export(export_id)
 
 
+@shared_task(name="training.tasks.run_comparison", ignore_result=True)
+def run_comparison(comparison_id: int) -> None:
+    from training.comparisons import run_comparison as compare
+
+    compare(comparison_id)
+
+
 @shared_task(name="training.tasks.run_evaluation", ignore_result=True)
 def run_evaluation(evaluation_id: int) -> None:
     from training.evaluate import run_evaluation as evaluate

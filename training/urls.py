@@ -21,6 +21,7 @@ urlpatterns = [
     path("datasets/<slug:key>/since/", dataset_history_views.since, name="snapshot-since"),
     path("datasets/<slug:key>/anew/", dataset_history_views.anew, name="snapshot-anew"),
     path("datasets/<slug:key>/compare/", dataset_history_views.compare_with, name="snapshot-compare"),
+    path("datasets/<slug:key>/compare/cancel/", dataset_history_views.cancel_compare, name="snapshot-compare-cancel"),
     path("datasets/<slug:key>/waive/", erasing_views.waive_block, name="snapshot-waive"),
     path("erasures/<slug:key>/again/", erasing_views.again, name="erasure-again"),
     path("judgements/<slug:key>/erase/", erasing_views.erase, name="judgement-erase"),

@@ -83,7 +83,7 @@ PROJECT: dict[str, str] = {
         address: methods
         for methods, addresses in {
             "GET SM": (
-                "datasets/<slug:key>/compare/", "datasets/<slug:key>/since/",
+                "datasets/<slug:key>/since/",
                 "datasets/", "datasets/<slug:key>/", "datasets/<slug:key>/files/<str:name>", "datasets/<slug:key>/rows/<slug:row>/",
                 "datasets/exports/<slug:key>/", "datasets/exports/<slug:key>/file/<str:signed>/<str:name>",
                 "deployments/<slug:key>/", "evaluations/", "evaluations/<slug:key>/", "generate/", "generate/<slug:key>/",
@@ -92,13 +92,13 @@ PROJECT: dict[str, str] = {
                 "prompts/imports/<slug:key>/report.csv", "runs/", "runs/<slug:key>/", "rounds/", "rounds/<int:number>/",
             ),
             "GET SM, POST SM": (
-                "datasets/<slug:key>/export/",
+                "datasets/<slug:key>/export/", "datasets/<slug:key>/compare/",
                 "datasets/new/", "deployments/", "evaluations/new/", "generate/new/", "models/new/", "prompts/<slug:key>/import/",
                 "prompts/import/", "runs/new/", "rounds/new/",
             ),
             "POST SM": (
                 "datasets/<slug:key>/again/", "datasets/<slug:key>/anew/", "datasets/<slug:key>/cancel/",
-                "datasets/<slug:key>/check/",
+                "datasets/<slug:key>/check/", "datasets/<slug:key>/compare/cancel/",
                 "datasets/exports/<slug:key>/again/", "datasets/exports/<slug:key>/cancel/",
                 "deployments/<slug:key>/cancel/", "deployments/<slug:key>/retire/", "deployments/<slug:key>/retry/",
                 "deployments/roll-back/", "evaluations/<slug:key>/again/", "evaluations/<slug:key>/cancel/",
@@ -248,9 +248,9 @@ API: dict[str, str] = {
                 "desk/conversations/<slug:key>/end",
             ),
             # datasets, runs, rounds
-            f"{_EXPORT}, POST export": ("datasets",),
+            f"{_EXPORT}, POST export": ("datasets", "datasets/<slug:key>/compare"),
             _EXPORT: (
-                "datasets/<slug:key>/since", "datasets/<slug:key>/compare",
+                "datasets/<slug:key>/since",
                 "datasets/<slug:key>", "datasets/<slug:key>/rows", "datasets/<slug:key>/rows/<slug:row>/lineage",
                 
             ),

@@ -1,6 +1,7 @@
 """A frozen dataset and time: judgements that no longer stand, the same recipe again, two datasets side by side, the card."""
 
 import json
+import shutil
 
 import pytest
 from django.db.models import ProtectedError
@@ -8,6 +9,7 @@ from django.test import Client
 
 from accounts.models import Role
 from annotation.models import Judgement
+from core.jobs import JobStatus, request_cancel
 from tests.training.judged import (
     freeze,
     judge,
@@ -23,10 +25,13 @@ from tests.training.judged import (
     make_task,
     take_back,
 )
+from training import comparisons
 from training.card import CARD
-from training.comparing import compare
+from training.comparing import compare, stored
+from training.comparisons import comparison_of, run_comparison, start_comparison
 from training.formats.files import NEAR, read_rows
 from training.freezing import freeze_anew, run_freeze
+from training.models import ComparisonJob, Snapshot
 from training.since import excluded_since
 from training.snapshots import check_snapshot, directory_of
 from training.specs import METHODS, derive
@@ -117,6 +122,103 @@ def test_the_same_judgements_by_another_recipe_are_told_apart(project):
     assert compare(before, freeze(project, [campaign])).counts == {"same": 2}
     capped = freeze(project, [campaign], selection={"max_per_annotator": 1})
     assert compare(before, capped).left == {"not_chosen": 1}
+
+
+def make_two(project):
+    """Two datasets with a row in, a row out and one that is turned."""
+    campaign = make_judged(project, ["A", "A", "A"])
+    before = freeze(project, [campaign], name="before")
+    gone, turned, _ = judgements_of(campaign)
+    take_back(gone)
+    for _ in range(2):
+        judge(turned.assignment.task, make_annotator(project), "B")
+    make_judged(project, ["B"], campaign=campaign)
+    return before, freeze(project, [campaign], name="after")
+
+
+def test_large_datasets_are_compared_by_a_job_that_the_page_follows(project, ravi, monkeypatch):
+    before, after = make_two(project)
+    small = compare(before, after)
+    monkeypatch.setattr(comparisons, "ENOUGH_FOR_A_PAGE", 3)
+    address = f"/p/lab/datasets/{after.key}/compare/"
+    page = ravi.get(address, {"with": before.key}).content.decode()
+    assert "Compare in the background" in page and not ComparisonJob.objects.exists()
+    answer = ravi.post(address, {"with": before.key})
+    assert (answer.status_code, answer["Location"]) == (303, f"{address}?with={before.key}")
+    assert 'hx-trigger="every 2s"' in ravi.get(address, {"with": before.key}).content.decode()
+    job = ComparisonJob.objects.get()
+    run_comparison(job.pk)
+    job.refresh_from_db()
+    assert (job.status, job.step) == (JobStatus.SUCCEEDED, job.total_steps)
+    page = ravi.get(address, {"with": before.key}).content.decode()
+    assert "the other answer is chosen now" in page and "undone by their author" in page and "every 2s" not in page
+    found = comparisons.result_of(job)
+    assert (found.counts, found.why, found.left, found.n_joined) == (
+        small.counts,
+        small.why,
+        small.left,
+        small.n_joined,
+    )
+    for what, shown in small.shown.items():
+        assert [(one.row["id"], one.row["split"], one.n_new) for one in found.shown[what]] == [
+            (one.row["id"], one.row["split"], one.n_new) for one in shown
+        ]
+    ravi.post(address, {"with": before.key})  # found again
+    assert ComparisonJob.objects.count() == 1
+
+
+def test_what_was_found_holds_no_text(project):
+    before, after = make_two(project)
+    kept = json.dumps(stored(compare(before, after)))
+    for row in read_rows(directory_of(after) / "train.jsonl"):
+        assert row["chosen"][0]["content"] not in kept and row["prompt"][0]["content"] not in kept
+
+
+def test_a_comparison_of_replaced_files_is_made_anew(project):
+    before, after = make_two(project)
+    first = start_comparison(first=before, second=after, by=None)
+    run_comparison(first.pk)
+    assert comparison_of(before, after) == first
+    Snapshot.objects.filter(pk=before.pk).update(artifact_sha256=after.artifact_sha256)
+    before.refresh_from_db()
+    assert comparison_of(before, after) is None
+    assert start_comparison(first=before, second=after, by=None) != first
+
+
+def test_a_comparison_is_cancelled_and_asked_for_again(project, ravi, monkeypatch):
+    before, after = make_two(project)
+    monkeypatch.setattr(comparisons, "ENOUGH_FOR_A_PAGE", 3)
+    address = f"/p/lab/datasets/{after.key}/compare/"
+    job = start_comparison(first=before, second=after, by=None)
+    ravi.post(f"{address}cancel/", {"with": before.key})
+    run_comparison(job.pk)
+    job.refresh_from_db()
+    assert job.status == JobStatus.CANCELLED
+    assert "was cancelled" in ravi.get(address, {"with": before.key}).content.decode()
+    assert start_comparison(first=before, second=after, by=None) != job
+
+
+def test_a_comparison_asked_to_stop_stops_at_the_next_beat(project, monkeypatch):
+    before, after = make_two(project)
+    job = start_comparison(first=before, second=after, by=None)
+
+    def compare_and_cancel(*given, beat):
+        request_cancel(job)
+        beat(0)
+
+    monkeypatch.setattr(comparisons, "compare", compare_and_cancel)
+    run_comparison(job.pk)
+    job.refresh_from_db()
+    assert job.status == JobStatus.CANCELLED
+
+
+def test_a_comparison_of_lost_files_fails_with_a_sentence(project):
+    before, after = make_two(project)
+    job = start_comparison(first=before, second=after, by=None)
+    shutil.rmtree(directory_of(before))
+    run_comparison(job.pk)
+    job.refresh_from_db()
+    assert job.status == JobStatus.FAILED and "is missing" in job.error
 
 
 def test_nothing_to_compare_with_is_said(project, ravi):

@@ -6,12 +6,14 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from accounts.api.base import Given, InProject, ProjectApi, call
+from accounts.api.base import JOB_FIELDS, Given, InProject, ProjectApi, call, key_of
 from accounts.tokens import Scope
-from training import freezing
+from core.api import StrictSerializer
+from core.errors import Conflict
+from training import comparisons, freezing
 from training.api.snapshots import READERS, SnapshotSerializer
-from training.comparing import Comparison, compare
-from training.models import Snapshot
+from training.comparing import Comparison, compare, require_comparable
+from training.models import ComparisonJob, Snapshot
 from training.since import WORDS, excluded_since
 
 
@@ -22,6 +24,19 @@ class SinceSerializer(serializers.Serializer[Any]):
 
 class CompareFilterSerializer(serializers.Serializer[Any]):
     to = InProject(lambda project: project.snapshots.all(), help_text="the earlier dataset")
+
+
+class NewComparisonSerializer(StrictSerializer):
+    to = InProject(lambda project: project.snapshots.all(), help_text="the earlier dataset")
+
+
+class ComparisonJobSerializer(serializers.ModelSerializer[ComparisonJob]):
+    first = key_of()
+    second = key_of()
+
+    class Meta:
+        model = ComparisonJob
+        fields = ("key", "first", "second", *JOB_FIELDS)
 
 
 class ComparisonSerializer(serializers.Serializer[Comparison]):
@@ -73,5 +88,20 @@ class Anew(_History):
 class Compare(_History):
     @call(*READERS, query=CompareFilterSerializer, tells=ComparisonSerializer)
     def get(self, given: Given, key: str) -> Any:
-        """What differs from an earlier dataset, and why."""
-        return compare(given["to"], self.snapshot(key))
+        """What differs from an earlier dataset, and why. 409 for two large ones that nobody had compared by POST, or not to the end yet."""
+        first, second = given["to"], self.snapshot(key)
+        require_comparable(first, second)
+        job = comparisons.comparison_of(first, second)
+        if job is not None and job.is_ready:
+            return comparisons.result_of(job)
+        if comparisons.is_small(first, second):
+            return compare(first, second)
+        raise Conflict(
+            "These datasets are too large to compare while you wait.",
+            how="POST to this address, and ask again when its job has ended.",
+        )
+
+    @call(Scope.EXPORT, asks=NewComparisonSerializer, tells=ComparisonJobSerializer, status=201)
+    def post(self, given: Given, key: str) -> Any:
+        """Compare with an earlier dataset: a job. The same two are compared once; asking again tells where it stands."""
+        return comparisons.start_comparison(first=given["to"], second=self.snapshot(key), by=self.by)
