@@ -19,11 +19,12 @@ from django.db.models.functions import Now
 from accounts.access import membership_of
 from accounts.audit import record
 from accounts.models import Project, Role, User
-from annotation.models import Judgement
+from annotation.models import Judgement, PracticeItem, Ruling
 from core import jobs
+from core.beating import LeaseLost
 from core.errors import Conflict, DomainError, require
-from core.ids import content_sha256, new_key, sha256_hex
-from core.storage import MANIFEST, artifact_path, home, store_directory
+from core.ids import canonical_json, content_sha256, new_key, sha256_hex
+from core.storage import MANIFEST, artifact_path, home, manifest_of, store_directory
 from generation.models import Prompt
 from training.exports.job import remove_old_exports
 from training.formats.canonical import canonical
@@ -98,7 +99,20 @@ def _erase_prompt(project: Project, content: str) -> tuple[list[str], Q]:
         prompt.following_turns = [ERASED for _ in prompt.following_turns]
         prompt.note, prompt.reference, prompt.metadata = "", "", {}
         prompt.save(update_fields=["messages", "following_turns", "note", "reference", "metadata"])
+    _erase_copies(project, content)
     return texts, Q(members__judgement__assignment__task__prompt__content_sha256=content)
+
+
+def _erase_copies(project: Project, content: str) -> None:
+    """Where a lead kept the prompt: as the example of a ruling, with its answers, and as a practice item."""
+    for ruling in Ruling.objects.select_for_update().filter(campaign__project=project).exclude(example={}):
+        if _is_prompt(ruling.example.get("messages", []), content):
+            ruling.example = {}
+            ruling.save(update_fields=["example"])
+    for item in PracticeItem.objects.select_for_update().filter(campaign__project=project):
+        if _is_prompt(item.messages, content):
+            item.messages = _redacted_messages(item.messages)
+            item.save(update_fields=["messages"])
 
 
 def _erase_said(judgement: Judgement, what: str) -> tuple[list[str], Q]:
@@ -129,13 +143,11 @@ def run_erasure(erasure_id: int) -> None:
         if found.snapshots.exclude(status__in=jobs.TERMINAL).exists():
             jobs.release(found, token, note="A dataset is still being frozen; the erasure goes on after it.")
             return
-        artifacts = found.snapshots.exclude(artifact_sha256="").values_list("artifact_sha256", flat=True)
-        for number, sha256 in enumerate(sorted(set(artifacts)), 1):
-            _redact(found, sha256)
-            if not jobs.beat(found, token, seconds=LEASE_SECONDS, step=number).alive:
-                return
+        _redact_all(found)
         remove_old_exports()
         jobs.finish(found, token, message="The files are replaced")
+    except LeaseLost:
+        return
     except DomainError as problem:
         jobs.fail(found, token, f"{problem.sentence} {problem.how}".strip())
     except OSError as problem:
@@ -159,32 +171,92 @@ def erase_again(erasure: Erasure, *, by: User) -> None:
         record("text.retry", user=by, project=erasure.project, subject=erasure)
 
 
-def _redact(erasure: Erasure, sha256: str) -> None:
-    """Store the redacted revision, point every dataset of these files at it, then delete the old bytes."""
+def _redact_all(erasure: Erasure) -> None:
+    """Look at the files that the datasets have, until all were: another erasure may replace some of them meanwhile."""
+    for stale in _folder().glob(f"{erasure.key}-*"):  # of a worker that was killed, or whose lease is lost
+        shutil.rmtree(stale, ignore_errors=True)
+    rows, done, n_held = erasure.snapshots.exclude(artifact_sha256=""), set[str](), erasure.total_steps or 0
+    while todo := set(rows.values_list("artifact_sha256", flat=True)) - done:
+        for sha256 in sorted(todo):
+            done |= {sha256, _redact(erasure, sha256)}
+            _delete_unused(erasure)
+            step = min(erasure.step + 1, n_held)
+            if not jobs.beat(erasure, erasure.lease_token, seconds=LEASE_SECONDS, step=step).alive:
+                raise LeaseLost
+    _delete_unused(erasure)
+
+
+def _folder() -> Path:
+    return home() / "erasing"
+
+
+def _redact(erasure: Erasure, sha256: str) -> str:
+    """Store the redacted revision of a directory and point every dataset that has it there; the hash of what is free of the text.
+
+    Another erasure may have replaced the directory before, or do so at any moment: then nothing points here, and nothing is
+    changed. Raises LeaseLost where another worker has the erasure.
+    """
     old = artifact_path(ARTIFACT_KIND, sha256)
-    directory = home() / "erasing" / new_key()
+    directory = _folder() / f"{erasure.key}-{new_key()}"
     directory.mkdir(parents=True)
     try:
-        changed = [
-            _redact_file(path, directory / path.name, erasure)
-            for path in sorted(old.iterdir())
-            if path.name != MANIFEST
-        ]
-        if not any(changed):  # nothing of it was in the rows: a comment outside the records, a vote that gave no row
-            return
-        for path in directory.glob("*.parquet"):
-            path.unlink()
-        write_parquet(directory)
-        new = store_directory(ARTIFACT_KIND, directory)
+        if not _copy(old, directory, erasure):  # a comment outside the records, a vote that gave no row
+            return sha256
+        new = sha256_hex(canonical_json(manifest_of(directory)))
+        _note(erasure, sha256, new)
+        store_directory(ARTIFACT_KIND, directory, take=True)
+    except FileNotFoundError:
+        if Snapshot.objects.filter(artifact_sha256=sha256).exists():
+            raise DomainError(
+                "The files of a dataset are missing.", how="Restore them from a backup and try again."
+            ) from None
+        return sha256  # replaced by another erasure, and deleted while they were read
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     with transaction.atomic():
+        _still_ours(erasure)
         rows = Snapshot.objects.filter(artifact_sha256=sha256)
         rows.filter(first_artifact_sha256="").update(first_artifact_sha256=sha256)
         rows.update(artifact_sha256=new)
-    for path in old.iterdir():
-        if path.name != MANIFEST:  # the manifest holds hashes and sizes, and is the record of what was frozen
-            path.unlink(missing_ok=True)
+    return new
+
+
+def _copy(old: Path, directory: Path, erasure: Erasure) -> bool:
+    """Write the redacted revision; whether the text was in there."""
+    paths = [path for path in sorted(old.iterdir()) if path.name != MANIFEST]
+    n_changed = sum(_redact_file(path, directory / path.name, erasure) for path in paths)
+    if not n_changed:
+        return False
+    for path in directory.glob("*.parquet"):
+        path.unlink()
+    write_parquet(directory)
+    return True
+
+
+def _still_ours(erasure: Erasure) -> None:
+    rows = Erasure.objects.select_for_update().filter(pk=erasure.pk, lease_token=erasure.lease_token)
+    if not erasure.lease_token or not rows.exists():
+        raise LeaseLost
+
+
+def _note(erasure: Erasure, *artifacts: str) -> None:
+    """Remember the directories before anything happens to them, so that a kill at any moment leaves none behind."""
+    with transaction.atomic():
+        _still_ours(erasure)
+        erasure.artifact_sha256s = sorted({*erasure.artifact_sha256s, *artifacts})
+        erasure.save(update_fields=["artifact_sha256s"])
+
+
+def _delete_unused(erasure: Erasure) -> None:
+    """Delete the files of what the erasure replaced, or made for nothing. The manifests stay: hashes and sizes of what was frozen."""
+    used = Snapshot.objects.filter(artifact_sha256__in=erasure.artifact_sha256s).values_list(
+        "artifact_sha256", flat=True
+    )
+    for sha256 in set(erasure.artifact_sha256s) - set(used):
+        directory = artifact_path(ARTIFACT_KIND, sha256)
+        for path in directory.iterdir() if directory.is_dir() else ():
+            if path.name != MANIFEST:
+                path.unlink(missing_ok=True)
 
 
 def _redact_file(source: Path, target: Path, erasure: Erasure) -> bool:

@@ -102,6 +102,9 @@ class Erasure(JobFields):
     text_sha256s = models.JSONField(default=list, help_text="of the texts, to find them in the files")
     note = models.TextField()
     snapshots = models.ManyToManyField(Snapshot, related_name="erasures")
+    artifact_sha256s = models.JSONField(
+        default=list, help_text="directories it replaced or made: of those no dataset has, the manifest alone stays"
+    )
     requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )

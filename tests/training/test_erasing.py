@@ -1,13 +1,19 @@
 """Erased text is gone from the database and from every file; the record stays, and training waits for a waiver (T211)."""
 
+import shutil
+from datetime import timedelta
+
 import pytest
+from django.db.models.functions import Now
 from django.test import Client
 
 from accounts.models import AuditEvent, Role
-from annotation.models import Judgement
+from annotation.examples import example_of
+from annotation.models import Judgement, PracticeItem, Ruling
 from config.env import ROOT
 from core.errors import Conflict, DomainError
-from core.storage import artifact_path, verify
+from core.jobs import reap
+from core.storage import artifact_path, home, verify
 from tests.training.judged import (
     freeze,
     judge,
@@ -22,6 +28,7 @@ from tests.training.judged import (
     make_task,
     make_version,
 )
+from training import erasing
 from training.erasing import ERASED, erase_text, run_erasure, waive
 from training.formats.files import read_rows
 from training.models import Erasure, Snapshot
@@ -33,7 +40,8 @@ SECRET, ANSWER, REMARK = "My number is 0171 5550100", "A better answer with a na
 
 
 @pytest.fixture
-def lab(monkeypatch):
+def lab(monkeypatch, settings, tmp_path):
+    settings.WHETSTONE = settings.WHETSTONE.model_copy(update={"home": tmp_path})
     monkeypatch.setattr("core.jobs._send", lambda job: None)
     project = make_project(slug="lab", name="Lab")
     campaign, arm, prompts = make_campaign(project), make_arm(project), make_set(project)
@@ -156,8 +164,6 @@ def test_an_erasure_that_was_killed_in_the_middle_is_done_again(lab, monkeypatch
     project, campaign, mia = lab
     snapshot = frozen(project, campaign)
     found = erase_text(judgement=secret_judgement(campaign), what="write_in", note="asked", by=mia)
-    from training import erasing
-
     monkeypatch.setattr(erasing, "write_parquet", lambda directory: (_ for _ in ()).throw(OSError(28, "No space left")))
     run_erasure(found.pk)
     found.refresh_from_db()
@@ -169,6 +175,27 @@ def test_an_erasure_that_was_killed_in_the_middle_is_done_again(lab, monkeypatch
     run_erasure(found.pk)
     snapshot.refresh_from_db()
     assert ANSWER.encode() not in everything(directory_of(snapshot))
+
+
+def test_a_prompt_goes_from_the_examples_of_rulings_and_from_practice_too(lab):
+    _, campaign, mia = lab
+    judgement = secret_judgement(campaign)
+    other = Judgement.objects.exclude(pk=judgement.pk).get()
+    kept = {}
+    for name, source in (("secret", judgement), ("harmless", other)):
+        example = example_of(source.assignment).stored()
+        ruling = Ruling.objects.create(campaign=campaign, title=name, text="So it is.", example=example)
+        item = PracticeItem.objects.create(
+            campaign=campaign, use="practice", messages=example["messages"], answers=example["answers"], expected=[]
+        )
+        kept[name] = (ruling, item)
+    erase_text(judgement=judgement, what="prompt", note="asked", by=mia)
+    for ruling, item in kept.values():
+        ruling.refresh_from_db()
+        item.refresh_from_db()
+    (gone, practice), (ruling, item) = kept["secret"], kept["harmless"]
+    assert (gone.example, gone.text) == ({}, "So it is.") and practice.messages == [{"role": "user", "content": ERASED}]
+    assert ruling.example["messages"] == item.messages == [{"role": "user", "content": "Harmless?"}]
 
 
 def test_what_is_not_there_or_has_no_reason_is_refused(lab):
@@ -203,3 +230,106 @@ def test_only_an_admin_erases_and_waives_and_the_pages_say_so(lab):
     assert admin.post(dataset + "waive/", {"note": "harmless now"}).status_code in (302, 303)
     assert b"It may be trained on: harmless now" in ravi.get(dataset).content
     assert artifact_path("datasets", snapshot.artifact_sha256).exists()
+
+
+def during(monkeypatch, name: str, then) -> None:
+    """Run ``then`` once, right after the function of that name in ``erasing``."""
+    real, is_over = getattr(erasing, name), False
+
+    def once(*args):
+        nonlocal is_over
+        result = real(*args)
+        if not is_over:
+            is_over = True
+            then()
+        return result
+
+    monkeypatch.setattr(erasing, name, once)
+
+
+@pytest.mark.parametrize("moment", ["_redact_file", "_copy", "_note"])
+def test_two_erasures_at_once_erase_both_texts(lab, monkeypatch, moment):
+    project, campaign, mia = lab
+    snapshot = frozen(project, campaign)
+    first, second = (
+        erase_text(judgement=secret_judgement(campaign), what=what, note="asked", by=mia)
+        for what in ("write_in", "prompt")
+    )
+    during(monkeypatch, moment, lambda: run_erasure(second.pk))
+    run_erasure(first.pk)
+    for found in (first, second):
+        found.refresh_from_db()
+        assert found.status == "succeeded", found.error
+    snapshot.refresh_from_db()
+    verify("datasets", snapshot.artifact_sha256)
+    nothing_is_left_but_in(snapshot)
+    assert SECRET.encode() not in everything(directory_of(snapshot))
+    assert ANSWER.encode() not in everything(directory_of(snapshot))
+
+
+def nothing_is_left_but_in(snapshot) -> None:
+    """Of every other directory of datasets the manifest alone; no copy that was being made."""
+    for directory in artifact_path("datasets", snapshot.artifact_sha256).parent.iterdir():
+        if directory.name != snapshot.artifact_sha256:
+            assert [path.name for path in directory.iterdir()] == ["manifest.json"]
+    assert not list((home() / "erasing").iterdir())
+
+
+class Killed(BaseException):
+    pass
+
+
+def killed(monkeypatch, found, name: str) -> None:
+    """Let the worker of an erasure die at the call of a function, and give the job back as the reaper would."""
+
+    def die(*args, **options):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(erasing, name, die)
+        with pytest.raises(Killed):
+            run_erasure(found.pk)
+    Erasure.objects.filter(pk=found.pk).update(leased_until=Now() - timedelta(seconds=1))
+    reap()
+    found.refresh_from_db()
+    assert found.status == "queued"
+
+
+@pytest.mark.parametrize("moment", ["_delete_unused", "store_directory", "write_parquet", "_still_ours"])
+def test_a_kill_at_any_moment_leaves_no_old_bytes_after_the_retry(lab, monkeypatch, moment):
+    project, campaign, mia = lab
+    snapshot = frozen(project, campaign)
+    judgement = secret_judgement(campaign)
+    for what, text in (("comment", REMARK), ("write_in", ANSWER)):  # the second replaces what the first has made
+        judgement.refresh_from_db()
+        found = erase_text(judgement=judgement, what=what, note="asked", by=mia)
+        killed(monkeypatch, found, moment)
+        run_erasure(found.pk)
+        found.refresh_from_db()
+        assert found.status == "succeeded", found.error
+        snapshot.refresh_from_db()
+        assert text.encode() not in everything(directory_of(snapshot))
+        nothing_is_left_but_in(snapshot)
+    assert snapshot.first_artifact_sha256 != snapshot.artifact_sha256
+
+
+def test_a_worker_that_lost_its_lease_changes_nothing_more(lab, monkeypatch):
+    project, campaign, mia = lab
+    snapshot = frozen(project, campaign)
+    found = erase_text(judgement=secret_judgement(campaign), what="write_in", note="asked", by=mia)
+    during(monkeypatch, "_copy", lambda: Erasure.objects.filter(pk=found.pk).update(lease_token="another"))
+    run_erasure(found.pk)
+    was = snapshot.artifact_sha256
+    snapshot.refresh_from_db()
+    found.refresh_from_db()
+    assert (snapshot.artifact_sha256, found.status, found.lease_token) == (was, "running", "another")
+
+
+def test_missing_files_are_no_success_and_the_sentence_says_so(lab):
+    project, campaign, mia = lab
+    snapshot = frozen(project, campaign)
+    found = erase_text(judgement=secret_judgement(campaign), what="write_in", note="asked", by=mia)
+    shutil.rmtree(directory_of(snapshot))
+    run_erasure(found.pk)
+    found.refresh_from_db()
+    assert found.status == "failed" and "Restore them from a backup" in found.error

@@ -85,6 +85,7 @@ class Migration(migrations.Migration):
                 ('prompt_sha256', models.CharField(help_text='content hash of the prompt', max_length=64)),
                 ('text_sha256s', models.JSONField(default=list, help_text='of the texts, to find them in the files')),
                 ('note', models.TextField()),
+                ('artifact_sha256s', models.JSONField(default=list, help_text='directories it replaced or made: of those no dataset has, the manifest alone stays')),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='erasures', to='accounts.project')),
                 ('requested_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
