@@ -45,7 +45,7 @@ def prepare(home: Path) -> None:
 def make_world(base_url: str) -> Any:
     from accounts.models import Project
     from generation.models import Deployment, Endpoint
-    from generation.prompts import import_now
+    from generation.prompt_importing import import_now
     from generation.registry import register_base
 
     project = Project.objects.create(slug="bench", name="Bench")

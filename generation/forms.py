@@ -51,6 +51,11 @@ class ImportForm(OnceForm):
         required=False,
         help_text="Otherwise one bad row means that nothing is imported. Either way each is listed with its reason.",
     )
+    allow_secrets = forms.BooleanField(
+        label="Let rows in that hold what looks like a secret",
+        required=False,
+        help_text="Otherwise rows with a key, a token or a card number are quarantined. Only an admin may.",
+    )
     is_holdout_only = forms.BooleanField(
         label="For holdout only",
         required=False,
@@ -59,8 +64,10 @@ class ImportForm(OnceForm):
     source = forms.CharField(label="Where they come from", required=False, max_length=200)
     licence = forms.CharField(label="Licence", required=False, max_length=100)
 
-    def __init__(self, *args: Any, prompt_set: PromptSet | None = None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, prompt_set: PromptSet | None = None, is_admin: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if not is_admin:
+            del self.fields["allow_secrets"]
         if prompt_set is not None:
             for name in ("name", "is_holdout_only", "source", "licence"):
                 del self.fields[name]

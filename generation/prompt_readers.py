@@ -39,6 +39,7 @@ from core.reading import (
 )
 from core.tables import NAMES as TABLE_NAMES
 from core.tables import container_of, csv_rows, is_json_array, table_rows
+from generation.transcripts import is_asked, transcript
 
 Format = Literal["jsonl", "array", "csv", "parquet", "zst", "lines"]
 Split = Literal["", "train", "holdout"]
@@ -247,9 +248,12 @@ def row_of(row: Mapping[str, Any], line: int) -> PromptRow:
     """A prompt from named columns. Raises Unusable with the reason.
 
     The first column of ``PROMPT_COLUMNS`` that holds something is the prompt: text, a list of messages, or (``turns``)
-    the user's turns, of which all but the first are still to come. Columns that nothing here knows become metadata.
+    the user's turns, of which all but the first are still to come. A transcript up to the answer is the conversation that it
+    writes down. Columns that nothing here knows become metadata.
     """
     check_strings(row)
+    if is_asked(row.get("prompt")):  # as our own export of prompts and HH's readers have it
+        row = {**row, "prompt": transcript(row["prompt"])[:-1]}
     return prompt_from(row, line)
 
 

@@ -5,7 +5,7 @@ from celery import shared_task
 
 @shared_task(name="generation.tasks.run_prompt_import", ignore_result=True)
 def run_prompt_import(import_id: int) -> None:
-    from generation.prompts import run_import
+    from generation.prompt_importing import run_import
 
     run_import(import_id)
 

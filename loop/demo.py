@@ -14,7 +14,7 @@ from accounts.models import Membership, Project, Role, User
 from core.ids import new_token
 from generation.deploy import live_deployment, request_deployment
 from generation.models import Deployment, Endpoint, ModelVersion, PromptSet
-from generation.prompts import import_now
+from generation.prompt_importing import import_now
 from generation.registry import register_base
 from loop.models import Round
 from loop.rounds import ALIAS, Plan, latest_round, start_round

@@ -116,6 +116,9 @@ class NewPromptImportSerializer(StrictSerializer):
     licence = serializers.CharField(default="", allow_blank=True, max_length=100)
     is_holdout_only = serializers.BooleanField(default=False)
     skip_bad_rows = serializers.BooleanField(default=False)
+    allow_secrets = serializers.BooleanField(
+        default=False, help_text="rows that hold what looks like a key or a card number come in too; of an admin alone"
+    )
 
 
 class RetrySerializer(StrictSerializer):
@@ -157,7 +160,9 @@ class PromptImports(_Imports):
             filename=(file.name or "") if file else "lines.jsonl",
             prompt_set=into,
             name=given.get("name", ""),
-            **{name: given[name] for name in ("source", "licence", "is_holdout_only", "skip_bad_rows")},
+            **{
+                name: given[name] for name in ("source", "licence", "is_holdout_only", "skip_bad_rows", "allow_secrets")
+            },
             by=self.by,
             key=key,
         )

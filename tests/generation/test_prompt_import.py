@@ -7,21 +7,16 @@ from typing import Any
 
 import pytest
 
-from accounts.models import Project, User
+from accounts.models import AuditEvent, Project, Role, User
 from core.errors import Conflict, DomainError
 from core.ids import split_for
 from core.jobs import JobStatus, claim, reap
+from generation import prompt_importing as importing
 from generation import prompts as service
 from generation.models import Prompt, PromptImport, PromptSet
-from generation.prompts import (
-    cancel_import,
-    delete_set,
-    import_now,
-    report_path,
-    retry_import,
-    run_import,
-    start_import,
-)
+from generation.prompt_importing import import_now, run_import
+from generation.prompts import cancel_import, delete_set, report_path, retry_import, start_import
+from tests.annotation.builders import make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -45,8 +40,10 @@ def jsonl(*rows: Any) -> io.BytesIO:
     return io.BytesIO("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows).encode())
 
 
-def import_rows(project: Project, *rows: Any, name: str = "set", **options: Any) -> PromptImport:
-    job = start_import(project=project, upload=jsonl(*rows), filename="p.jsonl", name=name, by=None, **options)
+def import_rows(
+    project: Project, *rows: Any, name: str = "set", by: User | None = None, **options: Any
+) -> PromptImport:
+    job = start_import(project=project, upload=jsonl(*rows), filename="p.jsonl", name=name, by=by, **options)
     run_import(job.pk)
     job.refresh_from_db()
     return job
@@ -169,15 +166,15 @@ def test_a_set_can_be_for_holdout_only(project: Project) -> None:
 
 
 def test_nothing_is_visible_before_the_end(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "CHUNK_ROWS", 4)
+    monkeypatch.setattr(importing, "CHUNK_ROWS", 4)
     seen: list[tuple[int, int]] = []
-    real = service._Worker._without_duplicates
+    real = importing._Worker._without_duplicates
 
     def spy(worker: Any, placed: Any) -> Any:
         seen.append((Prompt.objects.count(), Prompt.objects.ready().count()))
         return real(worker, placed)
 
-    monkeypatch.setattr(service._Worker, "_without_duplicates", spy)
+    monkeypatch.setattr(importing._Worker, "_without_duplicates", spy)
     job = import_rows(project, *numbered(12))
     assert seen == [(0, 0), (4, 0), (8, 0)]
     assert Prompt.objects.ready().count() == job.n_added == 12
@@ -185,9 +182,9 @@ def test_nothing_is_visible_before_the_end(project: Project, monkeypatch: pytest
 
 def test_a_killed_import_goes_on_without_doubles(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     # T080
-    monkeypatch.setattr(service, "CHUNK_ROWS", 4)
+    monkeypatch.setattr(importing, "CHUNK_ROWS", 4)
     job = start_import(project=project, upload=jsonl(*numbered(30)), filename="p.jsonl", name="set", by=None)
-    real, calls = service._Worker._without_duplicates, []
+    real, calls = importing._Worker._without_duplicates, []
 
     class Killed(BaseException):
         pass
@@ -198,7 +195,7 @@ def test_a_killed_import_goes_on_without_doubles(project: Project, monkeypatch: 
             raise Killed
         return real(worker, placed)
 
-    monkeypatch.setattr(service._Worker, "_without_duplicates", dies)
+    monkeypatch.setattr(importing._Worker, "_without_duplicates", dies)
     with pytest.raises(Killed):
         run_import(job.pk)
     assert Prompt.objects.count() == 12
@@ -212,36 +209,36 @@ def test_a_killed_import_goes_on_without_doubles(project: Project, monkeypatch: 
 
 
 def test_a_worker_that_lost_its_lease_writes_nothing_more(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "CHUNK_ROWS", 4)
+    monkeypatch.setattr(importing, "CHUNK_ROWS", 4)
     job = start_import(project=project, upload=jsonl(*numbered(12)), filename="p.jsonl", name="set", by=None)
-    real = service._Worker._store
+    real = importing._Worker._store
 
     def taken_over(worker: Any, *args: Any) -> None:
         PromptImport.objects.filter(pk=job.pk).update(lease_token="somebody else")
         real(worker, *args)
 
-    monkeypatch.setattr(service._Worker, "_store", taken_over)
+    monkeypatch.setattr(importing._Worker, "_store", taken_over)
     run_import(job.pk)
     job.refresh_from_db()
     assert (job.status, Prompt.objects.count()) == (JobStatus.RUNNING, 0)
 
 
 def test_cancelling_takes_back_what_was_stored(project: Project, ravi: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "CHUNK_ROWS", 4)
+    monkeypatch.setattr(importing, "CHUNK_ROWS", 4)
     job = start_import(project=project, upload=jsonl(*numbered(30)), filename="p.jsonl", name="set", by=None)
-    real = service._Worker._without_duplicates
+    real = importing._Worker._without_duplicates
 
     def cancels(worker: Any, placed: Any) -> Any:
         if Prompt.objects.count() == 8:
             cancel_import(PromptImport.objects.get(pk=job.pk), by=ravi)
         return real(worker, placed)
 
-    monkeypatch.setattr(service._Worker, "_without_duplicates", cancels)
+    monkeypatch.setattr(importing._Worker, "_without_duplicates", cancels)
     run_import(job.pk)
     job.refresh_from_db()
     assert (job.status, Prompt.objects.count(), job.n_added) == (JobStatus.CANCELLED, 0, 0)
     retry_import(job, by=ravi)
-    monkeypatch.setattr(service._Worker, "_without_duplicates", real)
+    monkeypatch.setattr(importing._Worker, "_without_duplicates", real)
     run_import(job.pk)
     job.refresh_from_db()
     assert (job.status, Prompt.objects.count()) == (JobStatus.SUCCEEDED, 30)
@@ -325,3 +322,33 @@ def test_what_killed_processes_left_behind_is_swept_away(project: Project) -> No
     assert service.stored_path(job).exists()
     assert (uploads / "other-thing").exists()
     assert not list(uploads.glob("*nobodysfile*")) and not list(uploads.glob("groups-*"))
+
+
+# ---- secrets -----------------------------------------------------------------------------------------------------------
+
+SECRET = "AKIA" + "Q3EXAMPLE7ABCDEF"
+
+
+@pytest.mark.parametrize("where", ["prompt", "reference", "note", "tags", "elsewhere"])
+def test_prompts_with_secrets_are_quarantined_and_never_repeated(project: Project, ravi: User, where: str) -> None:
+    # T083
+    row: dict[str, Any] = {"prompt": "Which?", where: [SECRET] if where == "tags" else f"It is {SECRET}."}
+    job = import_rows(project, *numbered(3), row, {"prompt": "Write to ana@example.org"})
+    assert (job.status, job.n_bad) == (JobStatus.FAILED, 1)
+    assert "Quarantined: the row holds what looks like an AWS access key." in job.bad_rows[0]["reason"]
+    assert any("secret: 1." in note for note in job.notes) and any("telephone number: 1." in note for note in job.notes)
+    assert SECRET not in report_path(job).read_text() and SECRET not in json.dumps(job.bad_rows)
+    retry_import(job, skip_bad_rows=True, by=ravi)
+    run_import(job.pk)
+    job.refresh_from_db()
+    assert (job.status, job.n_added) == (JobStatus.SUCCEEDED, 4)
+    assert not [prompt for prompt in Prompt.objects.values() if SECRET in str(prompt)]
+
+
+def test_only_an_admin_lets_prompts_with_secrets_in_and_it_is_logged(project: Project, ravi: User) -> None:
+    with pytest.raises(DomainError, match="Only an admin"):
+        import_rows(project, {"prompt": SECRET}, by=ravi, allow_secrets=True)
+    mia = make_user("Mia", project, Role.ADMIN)
+    job = import_rows(project, {"prompt": SECRET}, by=mia, allow_secrets=True)
+    assert job.status == JobStatus.SUCCEEDED and Prompt.objects.get().last_turn == SECRET
+    assert AuditEvent.objects.get(action="prompts.import").detail == {"set": job.set.key, "allow_secrets": True}

@@ -26,7 +26,8 @@ from generation.models import (
     PromptImport,
     PromptSet,
 )
-from generation.prompts import run_import, start_import
+from generation.prompt_importing import run_import
+from generation.prompts import start_import
 from generation.registry import LineageLink, _lineage_sources, add_lineage_source
 
 pytestmark = pytest.mark.django_db

@@ -24,7 +24,7 @@ WORLD = """
 from pathlib import Path
 from accounts.models import Project
 from generation.models import Deployment, Endpoint
-from generation.prompts import import_now
+from generation.prompt_importing import import_now
 from generation.registry import register_base
 project = Project.objects.create(slug="loop", name="Loop")
 import_now(project=project, name="set", path=Path("starter/prompts.jsonl"))

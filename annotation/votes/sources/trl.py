@@ -4,7 +4,6 @@ Preference with an explicit prompt, with an implicit one, with a margin; unpaire
 modelling (SFT), whose completions are answers that nobody has judged.
 """
 
-import re
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -28,12 +27,9 @@ from annotation.votes.parts import (
     time_in,
 )
 from core.reading import Unusable
-from generation.prompt_readers import Message
+from generation.transcripts import is_asked, is_transcript, transcript
 
 PAIR = ("chosen", "rejected")
-SPOKEN = re.compile(r"\n\n(System|Human|Assistant):")
-ROLES = {"System": "system", "Human": "user", "Assistant": "assistant"}
-ASKED = "\n\nAssistant:"
 ANNOTATOR = ("annotator", "annotator_id")
 
 
@@ -88,31 +84,13 @@ def _implicit(row: Row) -> tuple[object, str, str]:
 # ---- Anthropic's transcripts -----------------------------------------------------------------------------------------
 
 
-def is_transcript(text: object) -> bool:
-    return isinstance(text, str) and text.startswith(("\n\nHuman:", "\n\nSystem:")) and ASKED in text
-
-
 def is_transcripts(rows: Sequence[Row]) -> bool:
     return is_pairs(rows) and any(is_transcript(row.get("chosen")) for row in rows)
-
-
-def is_asked(prompt: object) -> bool:
-    """A transcript up to the answer, which follows after a space."""
-    return is_transcript(prompt) and str(prompt).endswith(ASKED)
 
 
 def _completed(row: Row) -> tuple[object, str]:
     prompt, text = row.get("prompt"), said(row["completion"], "completion")
     return (transcript(str(prompt))[:-1], text.removeprefix(" ")) if is_asked(prompt) else (prompt, text)
-
-
-def transcript(text: str) -> list[Message]:
-    """A transcript as messages; the space after the colon is the transcript's, not the speaker's."""
-    _, *parts = SPOKEN.split(text)
-    return [
-        {"role": ROLES[speaker], "content": words.removeprefix(" ")}
-        for speaker, words in zip(parts[::2], parts[1::2], strict=True)
-    ]
 
 
 # ---- one answer alone ------------------------------------------------------------------------------------------------

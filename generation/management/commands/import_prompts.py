@@ -10,7 +10,8 @@ from accounts.models import Project, User
 from core.bars import done_with_bar
 from core.errors import DomainError
 from core.jobs import JobStatus
-from generation.prompts import delete_set, report_path, run_import, start_import
+from generation.prompt_importing import run_import
+from generation.prompts import delete_set, report_path, start_import
 
 
 class Command(BaseCommand):
@@ -27,6 +28,9 @@ class Command(BaseCommand):
         parser.add_argument("--licence", default="")
         parser.add_argument("--holdout-only", action="store_true", help="no prompt of the set ever trains a model")
         parser.add_argument("--skip-bad-rows", action="store_true")
+        parser.add_argument(
+            "--allow-secrets", action="store_true", help="let rows in that hold what looks like a key or a card number"
+        )
         parser.add_argument("--by", help="the user who brings the file")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -45,7 +49,7 @@ class Command(BaseCommand):
             job = start_import(
                 project=project, upload=path, filename=path.name, prompt_set=into, name=options["name"] or path.stem,
                 source=options["source"], licence=options["licence"], is_holdout_only=options["holdout_only"],
-                skip_bad_rows=options["skip_bad_rows"], by=by, enqueue=False,
+                skip_bad_rows=options["skip_bad_rows"], allow_secrets=options["allow_secrets"], by=by, enqueue=False,
             )  # fmt: skip
             done_with_bar(job, lambda: run_import(job.pk), stream=self.stderr)
         except DomainError as problem:
