@@ -62,7 +62,7 @@ def _of(each: Format) -> str:
             lines.append(f"| `{column.name}` | {column.words}{needs} |")
     else:
         lines.append("The keys are those of the [full format](votes.md#the-full-format).")
-    lines += ["", f"It cannot carry: {'; '.join(each.cannot)}.", ""]
+    lines += ["", f"It cannot carry: {'; '.join(each.cannot)}.", "", f"Comes back as {each.back}.", ""]
     return "\n".join(lines)
 
 

@@ -14,9 +14,19 @@ import pytest
 from accounts.models import Project
 from annotation.models import Campaign, Judgement
 from core.ids import group_sha256, split_for
-from generation.models import Candidate, Prompt
+from generation.models import Candidate, Prompt, PromptSet
+from generation.prompt_importing import run_import
+from generation.prompts import start_import
 from tests.annotation.votes import import_votes, row, vote
-from tests.training.judged import make_project
+from tests.training.judged import (
+    judge,
+    make_annotator,
+    make_answer,
+    make_arm,
+    make_campaign,
+    make_project,
+    make_task,
+)
 from training.exports.formats import FORMATS
 from training.exports.job import file_of, run_export, start_export
 from training.freezing import run_freeze, start_freeze
@@ -83,16 +93,21 @@ def rows(n: int = 12) -> list[dict[str, Any]]:
                 strength=1 + number % 3,
                 time=time,
                 vote_id=f"v{number}",
+                **({"better_answer": f"{odd}, better"} if number % 5 == 1 else {}),
             )
         ]
         if number % 4 == 2:
             votes = [
                 vote(
-                    "7", ["tie", "both_good", "both_bad"][number // 4 % 3], order="ab", time=time, vote_id=f"v{number}"
+                    "8", ["tie", "both_good", "both_bad"][number // 4 % 3], order="ab", time=time, vote_id=f"v{number}"
                 )
             ]
-        found.append(row(number, prompt=prompt, answers=answers, votes=votes, id=f"t{number}"))
+        found.append(row(number, prompt=prompt, answers=answers, votes=votes, id=f"t{number}", **details_of(number)))
     return found
+
+
+def details_of(number: int) -> dict[str, Any]:
+    return {"tags": ["odd", "even, too"][: number % 3], "reference": f"Reference {number}" if number % 2 else ""}
 
 
 def frozen(project: Project, name: str = "x", **options: Any) -> Snapshot:
@@ -168,41 +183,37 @@ def test_answers_judged_alone_come_back_without_their_pairs(snapshot: Snapshot, 
     assert len(lines_of(first)) == 2 * 9 + 2 * 2, "both answers of nine pairs, and of a pair both good and one both bad"
 
 
-def test_battles_come_back_with_people_times_and_sides(snapshot: Snapshot) -> None:
-    first = exported(snapshot, "arena", **FULL_OPTIONS)
-    second_project = brought(first)
-    second = exported(frozen(second_project), "arena", **FULL_OPTIONS)
-    told = [
-        [{k: v for k, v in json.loads(line).items() if k != "judge"} for line in lines_of(path)]
-        for path in (first, second)
-    ]
-    key = lambda battle: battle["question_id"]  # noqa: E731
-    assert sorted(told[0], key=key) == sorted(told[1], key=key)
-    people = Judgement.objects.filter(assignment__task__campaign__project=second_project)
-    assert people.values("assignment__annotator").distinct().count() == 1, (
-        "the same person, by a name of the project's own"
-    )
+@pytest.mark.parametrize("options", [{}, {"models": True}], ids=["numbered", "models named"])
+@pytest.mark.parametrize("name", ["arena", "rankings", "helpsteer3"])
+def test_votes_come_back_whole(snapshot: Snapshot, name: str, options: dict[str, bool]) -> None:
+    """Byte for byte, with people numbered: strength and ties, times, the side shown, what each format carries of them."""
+    first = exported(snapshot, name, **options)
+    second = exported(frozen(brought(first)), name, **options)
+    assert lines_of(first) == lines_of(second) and len(lines_of(first)) == 12
 
 
-def test_rankings_come_back_with_strength_and_ties(snapshot: Snapshot) -> None:
-    first = exported(snapshot, "rankings", **FULL_OPTIONS)
-    second = exported(frozen(brought(first)), "rankings", **FULL_OPTIONS)
-    told = []
-    for path in (first, second):
-        records = [json.loads(line) for line in lines_of(path)]
-        for record in records:
-            for ranking in record["rankings"]:
-                ranking.pop("annotator")
-        told.append(sorted(records, key=lambda record: record["task"]))
-    assert told[0] == told[1]
+@pytest.mark.parametrize(("name", "key"), [("arena", "judge"), ("rankings", "annotator")])
+def test_people_who_are_named_come_back_under_another_name_each(snapshot: Snapshot, name: str, key: str) -> None:
+    first = exported(snapshot, name, **FULL_OPTIONS)
+    project = brought(first)
+    second = exported(frozen(project), name, **FULL_OPTIONS)
+    renamed: dict[str, str] = {}
+    for one, other in zip(*(map(json.loads, lines_by(path, name)) for path in (first, second)), strict=True):
+        for was, now in zip(_people_in(one, key), _people_in(other, key), strict=True):
+            assert renamed.setdefault(was.pop(key), now[key]) == now.pop(key)
+        assert one == other
+    assert len(renamed) == len(set(renamed.values())) == 2
+    people = Judgement.objects.filter(assignment__task__campaign__project=project)
+    assert set(people.values_list("assignment__annotator__pseudonym", flat=True)) == set(renamed.values())
 
 
-def test_preferences_of_seven_levels_come_back(snapshot: Snapshot) -> None:
-    first = exported(snapshot, "helpsteer3")
-    second = exported(frozen(brought(first)), "helpsteer3")
-    told = [[json.loads(line) for line in lines_of(path)] for path in (first, second)]
-    key = lambda task: (json.dumps(task["context"]), task["response1"])  # noqa: E731
-    assert sorted(told[0], key=key) == sorted(told[1], key=key)
+def lines_by(path: Path, name: str) -> list[str]:
+    """The rows by what stays of them, whoever is named in them."""
+    return sorted(lines_of(path), key=lambda line: json.loads(line)["question_id" if name == "arena" else "task"])
+
+
+def _people_in(row: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    return [row] if key in row else row["rankings"]
 
 
 def test_the_files_of_llama_factory_come_back(snapshot: Snapshot, tmp_path: Path) -> None:
@@ -219,14 +230,39 @@ def test_the_files_of_llama_factory_come_back(snapshot: Snapshot, tmp_path: Path
     assert lines_of(first) == lines_of(second) and len(lines_of(first)) == 9
 
 
-@pytest.mark.parametrize("name", ["sft-best", "sft-best-text"])
-def test_best_answers_come_in_as_answers_that_nobody_has_judged(snapshot: Snapshot, name: str) -> None:
-    first = exported(snapshot, name)
-    project = brought(first)
+@pytest.mark.parametrize("name", ["sft-best", "sft-best-text", "sft-written"])
+def test_single_answers_come_in_as_answers_that_nobody_has_judged(snapshot: Snapshot, name: str) -> None:
+    """Why they cannot come out again: no vote stands in the file. The conversations themselves are kept."""
+    project = brought(exported(snapshot, name))
     assert not Campaign.objects.filter(project=project).exists()
-    found = set(Candidate.objects.filter(prompt__set__project=project).values_list("text", flat=True))
-    origin = exported(snapshot, "sft-best")
-    assert found == {json.loads(line)["messages"][-1]["content"] for line in lines_of(origin)}
+    candidates = Candidate.objects.filter(prompt__set__project=project).select_related("prompt", "arm__model_version")
+    assert {candidate.arm.model_version.kind for candidate in candidates} == {"outside"}
+    found = [[*each.prompt.messages, {"role": "assistant", "content": each.text}] for each in candidates]
+    origin = lines_of(exported(snapshot, "sft-written" if name == "sft-written" else "sft-best"))
+    key = json.dumps
+    assert sorted(found, key=key) == sorted((json.loads(line)["messages"] for line in origin), key=key)
+    assert len(found) == (2 if name == "sft-written" else 9)
+
+
+@pytest.mark.parametrize("container", ["jsonl", "jsonl.zst", "parquet", "csv"])
+@pytest.mark.parametrize("name", ["trl-prompts", "trl-prompts-text"])
+def test_prompts_come_back_and_go_out_again_once_they_are_judged(snapshot: Snapshot, name: str, container: str) -> None:
+    first = exported(snapshot, name, container, details=True)
+    job = start_import(project=make_project(), upload=first, filename=first.name, name="again", by=None)
+    run_import(job.pk)
+    job.refresh_from_db()
+    assert (job.status, job.n_added) == ("succeeded", 12), (job.error, job.bad_rows[:3])
+    _judge_all(job.set)
+    second = exported(frozen(job.set.project), name, container, details=True)
+    assert first.read_bytes() == second.read_bytes()
+
+
+def _judge_all(prompt_set: PromptSet) -> None:
+    """Two answers to each prompt, and somebody who prefers the first."""
+    arm, person = make_arm(prompt_set.project), make_annotator(prompt_set.project)
+    campaign = make_campaign(prompt_set.project)
+    for prompt in prompt_set.prompts.all():
+        judge(make_task(campaign, [make_answer(arm, prompt, text) for text in ("yes", "no")]), person, "A")
 
 
 def test_the_full_format_loses_nothing(snapshot: Snapshot) -> None:
@@ -239,7 +275,7 @@ def test_the_full_format_loses_nothing(snapshot: Snapshot) -> None:
 def test_every_format_is_tried_here() -> None:
     tried = {
         *LOSSLESS, "ultrafeedback", "trl-unpaired", "trl-unpaired-text", "arena", "rankings", "helpsteer3", "llama-factory",
-        "sft-best", "sft-best-text", "whetstone",
+        "sft-best", "sft-best-text", "sft-written", "trl-prompts", "trl-prompts-text", "whetstone",
     }  # fmt: skip
-    # Better answers that people wrote are answers; prompts go to the import of prompts.
-    assert {each.name for each in FORMATS} - tried == {"sft-written", "trl-prompts", "trl-prompts-text"}
+    assert {each.name for each in FORMATS} == tried
+    assert all(each.back for each in FORMATS)

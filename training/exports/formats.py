@@ -23,6 +23,12 @@ TIES = "ties, and pairs without a majority"
 STRENGTH = "how much better the chosen answer is"
 TURNS = "turns: a message that itself holds “\\n\\nHuman:” or “\\n\\nAssistant:” reads as two"
 MARGIN = "0 where strength was not asked"
+NAMES = "a person's name, which comes back as a pseudonym of the project that reads it"
+# What an import makes of a file of ours.
+PAIRS_BACK = "pairs that one outside person judged, by an import of votes"
+LABELS_BACK = "answers that one outside person called good or bad, by an import of votes"
+ANSWERS_BACK = "answers of an outside model that nobody has judged, by an import of votes; of them nothing is exported before somebody has"
+PROMPTS_BACK = "prompts, by an import of prompts; exported again once they are answered and judged"
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,7 @@ class Format:
     columns: tuple[Column, ...]
     cannot: tuple[str, ...]
     one_row: str = "a pair"
+    back: str = PAIRS_BACK
     containers: tuple[str, ...] = TABLES
     has_split: bool = True
     numbered: tuple[
@@ -139,12 +146,12 @@ FORMATS: tuple[Format, ...] = (
     Format(
         "trl-unpaired", "TRL unpaired preference (KTO), conversational", "Single answers", "TRL's KTOTrainer",
         pairs.unpaired, (PROMPT, _message_list("completion", "one assistant message"), LABEL, *DETAILS),
-        (VOTES, MODELS, STRENGTH, "which answers were compared with each other"), one_row="an answer of a pair",
+        (VOTES, MODELS, STRENGTH, "which answers were compared with each other"), one_row="an answer of a pair", back=LABELS_BACK,
     ),
     Format(
         "trl-unpaired-text", "TRL unpaired preference (KTO), plain text", "Single answers", "TRL's KTOTrainer",
         pairs.unpaired_text, (PROMPT_TEXT, Column("completion", TEXT, "the answer, after a space"), LABEL, *DETAILS),
-        (VOTES, MODELS, STRENGTH, "which answers were compared with each other", TURNS), one_row="an answer of a pair",
+        (VOTES, MODELS, STRENGTH, "which answers were compared with each other", TURNS), one_row="an answer of a pair", back=LABELS_BACK,
     ),
     Format(
         "sft-best", "SFT from the best answers, messages", "Single answers", "TRL's SFTTrainer and most chat fine-tuning",
@@ -153,7 +160,7 @@ FORMATS: tuple[Format, ...] = (
             _message_list("messages", "the conversation with an answer that won and lost to none"),
             Column("prompt_id", TEXT, "hash of the prompt's messages", "details"),
         ),
-        (VOTES, MODELS, STRENGTH, "the answers that lost, and prompts without a winner"), one_row="a best answer",
+        (VOTES, MODELS, STRENGTH, "the answers that lost, and prompts without a winner"), one_row="a best answer", back=ANSWERS_BACK,
     ),
     Format(
         "sft-best-text", "SFT from the best answers, prompt and completion", "Single answers", "TRL's SFTTrainer",
@@ -162,7 +169,7 @@ FORMATS: tuple[Format, ...] = (
             PROMPT_TEXT, Column("completion", TEXT, "the answer, after a space"),
             Column("prompt_id", TEXT, "hash of the prompt's messages", "details"),
         ),
-        (VOTES, MODELS, STRENGTH, "the answers that lost, and prompts without a winner", TURNS), one_row="a best answer",
+        (VOTES, MODELS, STRENGTH, "the answers that lost, and prompts without a winner", TURNS), one_row="a best answer", back=ANSWERS_BACK,
     ),
     Format(
         "sft-written", "SFT from better answers that people wrote, messages", "Single answers", "TRL's SFTTrainer",
@@ -171,7 +178,7 @@ FORMATS: tuple[Format, ...] = (
             _message_list("messages", "the conversation with the answer that a person wrote"),
             Column("annotator", TEXT, "who wrote it", "people"),
         ),
-        ("the answers that were shown, and every vote", MODELS), one_row="an answer that a person wrote",
+        ("the answers that were shown, and every vote", MODELS), one_row="an answer that a person wrote", back=ANSWERS_BACK,
     ),
     Format(
         "trl-prompts", "Prompts, conversational", "Single answers", "TRL's GRPOTrainer and RLOOTrainer", tasks.prompts,
@@ -179,7 +186,7 @@ FORMATS: tuple[Format, ...] = (
             PROMPT, Column("reference", TEXT, "the reference answer", "details"),
             Column("tags", TEXTS, "the prompt's tags", "details"),
         ),
-        ("answers and votes",), one_row="a judged prompt",
+        ("answers and votes",), one_row="a judged prompt", back=PROMPTS_BACK,
     ),
     Format(
         "trl-prompts-text", "Prompts, plain text", "Single answers", "TRL's GRPOTrainer and RLOOTrainer", tasks.prompts_text,
@@ -187,7 +194,7 @@ FORMATS: tuple[Format, ...] = (
             PROMPT_TEXT, Column("reference", TEXT, "the reference answer", "details"),
             Column("tags", TEXTS, "the prompt's tags", "details"),
         ),
-        ("answers and votes", TURNS), one_row="a judged prompt",
+        ("answers and votes", TURNS), one_row="a judged prompt", back=PROMPTS_BACK,
     ),
     Format(
         "rankings", "Rankings with every vote (InstructGPT style)", "Judgements", "analyses, and reward models of your own",
@@ -202,7 +209,8 @@ FORMATS: tuple[Format, ...] = (
             ),
             Column("tags", TEXTS, "the prompt's tags"),
         ),
-        ("sampling, flags, the order shown, better answers that people wrote",), one_row="a task", numbered=("people",),
+        ("sampling, flags, the order shown, better answers that people wrote", NAMES), one_row="a task", numbered=("people",),
+        back="tasks with every vote, its person, time, strength and scores, by an import of votes",
     ),
     Format(
         "helpsteer3", "HelpSteer3 preference", "Judgements", "readers of nvidia/HelpSteer3", tasks.helpsteer,
@@ -215,9 +223,10 @@ FORMATS: tuple[Format, ...] = (
         ),
         (
             MODELS, "who gave a vote, and in which order the answers were shown", "tasks of more than two answers",
-            "why a vote is 0: a tie, both good or both bad", "a vote's strength where none was asked: it becomes 2 of 3",
+            "why a vote is 0: a tie, both good or both bad", "tags but the first",
+            "a vote's strength where none was asked: it becomes 2 of 3",
         ),
-        one_row="a task of two answers",
+        one_row="a task of two answers", back="tasks with every vote, by an import of votes",
     ),
     Format(
         "arena", "Arena battles", "Judgements", "Chatbot Arena's notebooks, evalica and other rating tools", tasks.battles,
@@ -233,14 +242,15 @@ FORMATS: tuple[Format, ...] = (
         ),
         (
             STRENGTH, "scores, reasons and comments", "both good, which becomes a tie",
-            "rankings as such: one becomes a battle for each pair of answers",
+            "rankings as such: one becomes a battle for each pair of answers", NAMES,
         ),
-        one_row="a vote on a pair", numbered=("models", "people"),
+        one_row="a vote on a pair", back="votes on pairs with person, time and side, by an import of votes", numbered=("models", "people"),
     ),
     Format(
         "whetstone", "Whetstone, everything", "Everything", "an import of votes, here or elsewhere", Source.records, (),
         ("earlier revisions of a judgement, skipped and unfinished turns, judgements that the dataset left out",),
-        one_row="a judged task", containers=LINES, has_split=False, numbered=("models", "people"),
+        one_row="a judged task", back="the same campaign, by an import of votes", containers=LINES, has_split=False,
+        numbered=("models", "people"),
     ),
 )  # fmt: skip
 BY_NAME = {each.name: each for each in FORMATS}

@@ -39,6 +39,8 @@ def third(row: Row, line: int, now: datetime) -> Judged:
     ]
     prompt = row["context"] if "context" in row else row.get("prompt")
     told = {name: value for name, value in row.items() if (name, value) not in UNSAID}
+    if "tags" not in told and isinstance(told.get("domain"), str):
+        told["tags"] = [told.pop("domain")]
     return judged(line, prompt_of(told, prompt, line, used=THIRD | {"model1", "model2"}), answers, votes)
 
 
