@@ -11,19 +11,23 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from django.db.models import Count
 
 from annotation.agreement import wilson
 from annotation.models import Campaign
 from generation.models import PromptSet
 from training.formats.ballots import SPLITS
-from training.formats.files import UNPAIRED
+from training.formats.files import SCHEMA, UNPAIRED, UNPAIRED_SCHEMA
+from training.formats.preference import COLUMNS, UNPAIRED_COLUMNS
 from training.models import Snapshot
 from training.previewing import dropped_in_words, warnings_of
 
 CARD = "README.md"
 MOST_PEOPLE = 200
 _HUB_LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
+MESSAGES = "list of messages, each with `role` and `content`"
+_TYPES = {pa.string(): "text", pa.float64(): "number", pa.int64(): "whole number", pa.bool_(): "true or false"}
 _SIZES = (
     (1_000, "n<1K"),
     (10_000, "1K<n<10K"),
@@ -40,6 +44,7 @@ def write_card(directory: Path, snapshot: Snapshot, *, counts: Mapping[str, Any]
     parts = [
         "---\n" + "\n".join(_metadata(_title(campaigns), counts, licences)) + "\n---\n",
         *_what(_title(campaigns), counts, sha256),
+        *_columns(counts),
         *_people(snapshot, counts),
         *_protocols(snapshot, campaigns),
         *_policy(snapshot, counts),
@@ -112,6 +117,23 @@ def _what(title: str, counts: Mapping[str, Any], sha256: str) -> Iterator[str]:
         yield f"The configuration `{UNPAIRED}` holds {n_unpaired:,} answers called both good or both bad, for KTO."
     yield f"\nSHA-256 over the canonical rows: `{sha256}`\n"
     yield '```python\nfrom datasets import load_dataset\n\nrows = load_dataset("path/to/this/directory")\n```\n'
+
+
+def _columns(counts: Mapping[str, Any]) -> Iterator[str]:
+    yield "## Columns\n"
+    yield from _table(SCHEMA, COLUMNS)
+    if "unpaired" in counts:
+        yield f"Of the configuration `{UNPAIRED}`:\n"
+        yield from _table(UNPAIRED_SCHEMA, UNPAIRED_COLUMNS)
+    yield "No column names a person or a model.\n"
+
+
+def _table(schema: pa.Schema, meanings: Mapping[str, str]) -> Iterator[str]:
+    yield "| column | type | meaning |\n| --- | --- | --- |"
+    yield from (
+        f"| `{each.name}` | {_TYPES.get(each.type, MESSAGES)} | {_cell(meanings[each.name])} |" for each in schema
+    )
+    yield ""
 
 
 def _people(snapshot: Snapshot, counts: Mapping[str, Any]) -> Iterator[str]:

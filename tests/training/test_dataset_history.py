@@ -1,8 +1,10 @@
 """A frozen dataset and time: judgements that no longer stand, the same recipe again, two datasets side by side, the card."""
 
 import json
+import re
 import shutil
 
+import pyarrow.parquet as pq
 import pytest
 from django.db.models import ProtectedError
 from django.test import Client
@@ -30,6 +32,7 @@ from training.card import CARD
 from training.comparing import compare, stored
 from training.comparisons import comparison_of, run_comparison, start_comparison
 from training.formats.files import NEAR, read_rows
+from training.formats.preference import COLUMNS
 from training.freezing import freeze_anew, run_freeze
 from training.models import ComparisonJob, Snapshot
 from training.since import excluded_since
@@ -254,6 +257,22 @@ def test_the_card_says_what_who_and_how(carded):
     for member in carded.members.select_related("judgement__assignment__annotator"):
         assert member.judgement.assignment.annotator.pseudonym in text
     assert "95 % interval" in text and '"aggregation": "majority"' in text
+
+
+def test_t082_the_card_lists_every_column_with_its_type_and_meaning(carded):
+    text = (directory_of(carded) / CARD).read_text()
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \| [^|]{10,} \|$", text, flags=re.M)
+    table = pq.read_schema(directory_of(carded) / "train.parquet")
+    assert {name for name, _ in rows} >= set(table.names) == set(COLUMNS)
+    types = dict(rows)
+    assert (types["chosen"], types["n_votes"], types["margin"]) == (
+        "list of messages, each with `role` and `content`",
+        "whole number",
+        "number",
+    )
+    columns = text.split("## Columns")[1].split("## Who judged")[0]
+    people = carded.members.values_list("judgement__assignment__annotator__pseudonym", flat=True)
+    assert not any(pseudonym in columns for pseudonym in people)
 
 
 def test_datasets_reads_the_directory_by_its_card(carded, tmp_path):
