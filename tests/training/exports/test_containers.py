@@ -15,6 +15,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from core.csvs import FORMULA_SIGNS
+from core.tables import container_of, table_rows
+from generation.prompt_readers import detect_format, read_rows
 from tests.training.exports.world import ODD
 from training.exports.columns import MESSAGES, NUMBER, TEXT, TRUTH, Column
 from training.exports.containers import CONTAINERS
@@ -107,3 +109,20 @@ def test_pandas_reads_the_csv_and_the_parquet():
     ]
     for read, name in ((pandas.read_csv, "csv"), (pandas.read_parquet, "parquet")):
         assert list(read(io.BytesIO(written(name, rows)))["text"]) == ODD
+
+
+def test_packed_lines_are_read_by_datasets_pandas_and_our_own_importers(tmp_path):
+    """``datasets`` and pandas unpack with the package ``zstandard``."""
+    import pandas as pd
+    from datasets import load_dataset
+
+    rows = [{"prompt": f"{number}? {odd}", "text": odd} for number, odd in enumerate(ODD)]
+    path = tmp_path / "rows.jsonl.zst"
+    CONTAINERS["jsonl.zst"].write(path, iter(rows), (Column("prompt", TEXT, ""), Column("text", TEXT, "")))
+    loaded = load_dataset("json", data_files={"train": str(path)}, cache_dir=str(tmp_path / "cache"))
+    assert loaded["train"].to_list() == rows
+    assert pd.read_json(path, lines=True).to_dict("records") == rows
+    assert [row.value for row in table_rows(path, container_of(path, path.name))] == rows
+    assert [row.messages[0]["content"] for row in read_rows(path, detect_format(path, path.name))] == [
+        row["prompt"] for row in rows
+    ]
