@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from django.core.files.uploadedfile import UploadedFile
 from django.core.paginator import Page, Paginator
-from django.db.models import Count, QuerySet, TextField
+from django.db.models import Count, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
@@ -22,7 +22,7 @@ from core.htmx import render_page, see_other
 from generation import prompts as services
 from generation.forms import ImportForm
 from generation.models import Prompt, PromptImport, PromptSet
-from generation.sampling import with_tags
+from generation.sampling import as_written, with_tags
 
 PROMPTS_A_PAGE = 50
 MAX_TAGS_READ = 20_000
@@ -110,11 +110,10 @@ def prompt_sets(request: HttpRequest, project: Project) -> HttpResponse:
 
 def searched(prompts: QuerySet[Prompt], words: str) -> QuerySet[Prompt]:
     """Prompts whose messages hold these words, whatever the case; by the column's text."""
-    from django.db import connection
-
-    # SQLite keeps what json.dumps wrote, with \u escapes; PostgreSQL's jsonb gives the letters themselves.
-    needle = json.dumps(words, ensure_ascii=connection.vendor == "sqlite")[1:-1]
-    return prompts.alias(said=Cast("messages", TextField())).filter(said__icontains=needle)
+    found = Q()
+    for needle in as_written(words):
+        found |= Q(said__icontains=needle[1:-1])
+    return prompts.alias(said=Cast("messages", TextField())).filter(found)
 
 
 @require_GET

@@ -7,8 +7,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
-from django.db import IntegrityError, connection, transaction
-from django.db.models import Exists, OuterRef, QuerySet, TextField, Value
+from django.db import IntegrityError, transaction
+from django.db.models import Exists, OuterRef, Q, QuerySet, TextField, Value
 from django.db.models.functions import Cast, StrIndex
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -53,13 +53,20 @@ class ArmRequest(TypedDict, total=False):
     sampling: Mapping[str, Any]
 
 
+def as_written(text: str) -> set[str]:
+    """The ways in which a JSON column may hold ``text``: SQLite keeps it as it was written, with escapes or without."""
+    return {json.dumps(text), json.dumps(text, ensure_ascii=False)}
+
+
 def with_tags(prompts: QuerySet[Prompt], tags: Sequence[str]) -> QuerySet[Prompt]:
     """Prompts that carry every one of ``tags``; by the column's text, since SQLite knows no containment for JSON."""
-    escaped = connection.vendor == "sqlite"  # there the text is json.dumps' own; PostgreSQL's jsonb gives plain letters
     for number, tag in enumerate(tags):
-        needle = Value(json.dumps(tag, ensure_ascii=escaped), output_field=TextField())
-        name = f"at_tag_{number}"
-        prompts = prompts.alias(**{name: StrIndex(Cast("tags", TextField()), needle)}).filter(**{f"{name}__gt": 0})
+        stands = Q()
+        for way, needle in enumerate(sorted(as_written(tag))):
+            name = f"at_tag_{number}_{way}"
+            place = StrIndex(Cast("tags", TextField()), Value(needle, output_field=TextField()))
+            prompts, stands = prompts.alias(**{name: place}), stands | Q(**{f"{name}__gt": 0})
+        prompts = prompts.filter(stands)
     return prompts
 
 

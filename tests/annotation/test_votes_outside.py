@@ -18,9 +18,13 @@ from annotation.votes.job import begin_import, map_import, retry_import, run_imp
 from core.errors import DomainError
 from core.ids import new_key
 from generation.models import Candidate, GenerationJob, ModelVersion, Prompt
+from generation.prompt_importing import run_import as run_prompt_import
+from generation.prompt_views import searched
+from generation.prompts import start_import as prompt_import
+from generation.sampling import with_tags
 from tests.annotation.builders import make_project, make_user
 from tests.annotation.checks import violations
-from tests.annotation.votes import import_votes
+from tests.annotation.votes import import_votes, jsonl
 
 pytestmark = pytest.mark.django_db
 TABLE = b"Question,First,Second,Best,Rater,When\np1,x1,y1,First,7,2026-01-02\np2,x2,y2,tie,8,2026-01-03\n"
@@ -333,3 +337,15 @@ def test_only_an_admin_lets_secrets_in_and_it_is_logged(project: Project, ravi: 
     job = import_votes(project, rows, by=olga, choices={"allow_secrets": True})
     assert job.status == "succeeded" and Candidate.objects.filter(text=SECRET).exists()
     assert AuditEvent.objects.get(action="votes.import").detail == {"name": "votes", "allow_secrets": True}
+
+
+def test_words_of_any_letters_are_found_in_what_votes_brought_and_in_what_prompts_brought(project: Project) -> None:
+    row = {"prompt": "Où est le café?", "tags": ["Écologie"], "chosen": "x", "rejected": "y"}
+    votes = import_votes(project, row)
+    assert votes.prompt_set is not None
+    upload = jsonl({"prompt": "Et le café?", "tags": ["Écologie"]})
+    prompts = prompt_import(project=project, upload=upload, filename="p.jsonl", name="prompts", by=None)
+    run_prompt_import(prompts.pk)
+    ready = Prompt.objects.filter(set__project=project).ready()
+    assert searched(ready, "le café").count() == with_tags(ready, ["Écologie"]).count() == 2
+    assert searched(ready, "cafe").count() == with_tags(ready, ["Eco"]).count() == 0
