@@ -1,7 +1,7 @@
 """Work done behind one's back: in order, on one thread, a few pieces ahead.
 
-For what leaves the interpreter's lock alone, such as files, hashes, compression, and for what can go on while a database answers.
-The work touches no database: a connection belongs to the thread that opened it.
+For what leaves the interpreter's lock alone: files, hashes, compression. The work touches no database: a connection belongs to the
+thread that opened it.
 """
 
 from collections import deque

@@ -112,7 +112,16 @@ class DatasetForm(forms.Form):
     min_strength = _number("Strength at least, 0 to 1", is_share=True)
     max_per_prompt = _number("Pairs of a prompt at most")
     max_chars = _number("Characters of prompt and answer at most")
-    duplicates = _check("Drop pairs and prompts that read like another one")
+    duplicates = forms.ChoiceField(
+        label="What reads like another one",
+        required=False,
+        choices=[
+            ("keep", "Keep it"),
+            ("drop", "Drop pairs that differ in case and spacing only, and prompts of the same words"),
+            ("drop_near", "Drop these, and prompts that share four fifths of their word pairs with another one"),
+        ],
+        help_text="Held-out prompts are compared among themselves, and so are those to train on.",
+    )
 
     CHOOSING = (
         "rounds", "tags", "since", "until", "only_current_policy", "models", "not_models", "annotators", "not_annotators",
@@ -231,7 +240,7 @@ class DatasetForm(forms.Form):
             "min_strength": values.get("min_strength") or 0.0,
             "max_per_prompt": values.get("max_per_prompt") or None,
             "max_chars": values.get("max_chars") or None,
-            "duplicates": "drop" if values.get("duplicates") else "keep",
+            "duplicates": values.get("duplicates") or "keep",
         }
 
     def clean(self) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from training.dataset_form import DatasetForm
 from training.downloads import download, note_download
 from training.erasing import may_erase
 from training.formats.ballots import SPLITS
-from training.formats.files import read_rows, row_and_lineage
+from training.formats.files import NEAR, read_rows, row_and_lineage
 from training.formats.preference import Row
 from training.models import Snapshot, TrainingRun
 from training.previewing import SnapshotPreview, dropped_in_words, preview, warnings_of
@@ -34,6 +34,7 @@ from training.snapshots import ARTIFACT_KIND, check_snapshot, directory_of
 
 PAGE_SIZE = 25
 SHOWN_ROWS = 3
+SHOWN_NEAR = 5
 FILE_WORDS = {
     "train.jsonl": "Training rows, JSON lines",
     "test.jsonl": "Held-out rows, JSON lines",
@@ -43,7 +44,7 @@ FILE_WORDS = {
     "unpaired-test.jsonl": "Held-out answers without a pair, JSON lines",
     "unpaired-train.parquet": "Answers without a pair, Parquet",
     "unpaired-test.parquet": "Held-out answers without a pair, Parquet",
-    "near_duplicates.jsonl": "Held-out prompts of the same words as one that is trained on",
+    "near_duplicates.jsonl": "Held-out prompts that are nearly the same as one that is trained on",
     "lineage.jsonl": "Which judgements each row comes from",
     "records.jsonl": "Every judged task with all votes: the full format",
     "dataset.json": "Recipe, columns and counts",
@@ -184,6 +185,15 @@ class ShownFile:
 
 
 @dataclass(frozen=True)
+class NearPair:
+    """A held-out prompt and one that is trained on, as messages, and the share of their word pairs that is the same."""
+
+    test: list[dict[str, str]]
+    train: list[dict[str, str]]
+    share: float
+
+
+@dataclass(frozen=True)
 class DatasetPage:
     project: Project
     snapshot: Snapshot
@@ -192,6 +202,7 @@ class DatasetPage:
     warnings: tuple[str, ...]
     rows: list[ShownRow]
     files: list[ShownFile]
+    near: list[NearPair]
     runs: list[TrainingRun]
     problem: str = ""
     may_waive: bool = False
@@ -224,10 +235,10 @@ class DatasetPage:
 @project_view(Role.RESEARCHER)
 def dataset(request: HttpRequest, project: Project, key: str) -> HttpResponse:
     snapshot = snapshot_or_404(project, key)
-    rows, files, problem = [], [], ""
+    rows, files, near, problem = [], [], [], ""
     if snapshot.is_ready:
         try:
-            rows, files = _first_rows(snapshot), _files(snapshot)
+            rows, files, near = _first_rows(snapshot), _files(snapshot), _near(snapshot)
         except (DomainError, OSError) as trouble:
             problem = getattr(trouble, "sentence", "The files of this dataset cannot be read.")
     ctx = DatasetPage(
@@ -238,6 +249,7 @@ def dataset(request: HttpRequest, project: Project, key: str) -> HttpResponse:
         warnings=warnings_of(snapshot.counts) if snapshot.is_ready else (),
         rows=rows,
         files=files,
+        near=near,
         runs=list(snapshot.runs.select_related("produced", "base").order_by("-id")),
         problem=problem,
         may_waive=may_erase(person(request), project),
@@ -251,6 +263,16 @@ def _first_rows(snapshot: Snapshot) -> list[ShownRow]:
         ShownRow.of(row, split)
         for split in SPLITS
         for row in islice(read_rows(directory / f"{split}.jsonl"), SHOWN_ROWS)
+    ]
+
+
+def _near(snapshot: Snapshot) -> list[NearPair]:
+    path = directory_of(snapshot) / NEAR
+    if not path.exists():
+        return []
+    return [
+        NearPair(found["test"]["prompt"], found["train"]["prompt"], found.get("share", 1.0))
+        for found in islice(read_rows(path), SHOWN_NEAR)
     ]
 
 

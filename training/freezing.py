@@ -17,7 +17,6 @@ from accounts.audit import record
 from accounts.models import Project, User
 from annotation.models import Campaign
 from core import jobs
-from core.behind import Behind
 from core.bulk import Rows, analyze, undisturbed
 from core.errors import Conflict, DomainError, require
 from core.ids import new_key
@@ -27,11 +26,9 @@ from training.formats.ballots import Counts
 from training.formats.files import RECORDS, RowFiles, chunks, write_description, write_near
 from training.formats.policy import PairPolicy
 from training.models import Snapshot, SnapshotJudgement
-from training.near import Neighbours
 from training.previewing import counts_json
-from training.reading import Chunk
 from training.records import Records
-from training.rows import Builder, facts_now, read_policy, recipe_of, recorded_members
+from training.rows import Builder, facts_now, read_policy, recipe_of, recorded_members, twins_among
 from training.selecting import Reading, has_members, in_rounds, read_members, read_selection, settled
 from training.snapshots import ARTIFACT_KIND
 
@@ -162,8 +159,9 @@ def _write(snapshot: Snapshot, token: str) -> None:
     directory.mkdir(parents=True)
     try:
         recipe = recipe_of(snapshot)
-        near = Neighbours(remember=recipe.policy.duplicates == "drop")
-        sha256 = _write_files(directory, snapshot, token, Builder(recipe, counts, near, in_full=True))
+        twins = twins_among(recorded_members(snapshot), recipe, beat=lambda: _go_on(snapshot, token))
+        builder = Builder(recipe, counts, twins=twins, in_full=True)
+        sha256 = _write_files(directory, snapshot, token, builder)
         left_out, n_people = snapshot.counts["left_out"], snapshot.counts["people"]
         totals = counts_json(left_out, n_people, counts, snapshot.counts.get("imported", 0))
         if not sum(counts.rows.values()) + sum(counts.unpaired.values()):
@@ -171,7 +169,7 @@ def _write(snapshot: Snapshot, token: str) -> None:
                 "No judgement says that one answer is better than another, so there is no pair to freeze.",
                 how="Let people judge more answers, then freeze again.",
             )
-        write_near(directory, near.across())
+        write_near(directory, builder.across)
         write_description(directory, recipe=_recipe(snapshot), counts=totals, sha256=sha256)
         write_card(directory, snapshot, counts=totals, sha256=sha256)
         artifact_sha256 = store_directory(ARTIFACT_KIND, directory, take=True)
@@ -191,23 +189,17 @@ def _write(snapshot: Snapshot, token: str) -> None:
 
 
 def _write_files(directory: Path, snapshot: Snapshot, token: str, builder: Builder) -> str:
-    """The rows, their lineage and the full format, in one walk over the judgements; returns the dataset's hash.
-
-    While a thread makes lines of one chunk, the database is asked for the next.
-    """
+    """The rows, their lineage and the full format, in one walk over the judgements; returns the dataset's hash."""
     records = Records(snapshot, builder.reader)
     with RowFiles(directory, with_unpaired=builder.recipe.policy.unpaired, extra=RECORDS) as files:
-
-        def write(chunk: Chunk) -> None:
+        files.add_extra(records.headers)
+        # Not read by one thread while another makes the lines: a busy one gives the interpreter's lock away every 5 ms only, and
+        # a result comes from PostgreSQL in a hundred pieces.
+        for chunk in builder.reader.chunks(recorded_members(snapshot)):
+            _go_on(snapshot, token, step=sum(builder.counts.judgements.values()))
             for built in builder.rows(chunk):
                 files.add(built)
             files.add_extra(records.lines(chunk))
-
-        files.add_extra(records.headers)
-        with Behind(ahead=1) as behind:
-            for chunk in builder.reader.chunks(recorded_members(snapshot)):
-                _go_on(snapshot, token, step=sum(builder.counts.judgements.values()))
-                behind.do(write, chunk)
     builder.finish()
     return files.sha256
 

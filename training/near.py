@@ -1,51 +1,243 @@
-"""Prompts that read alike: of the same words, whatever their case, order and punctuation. Sixteen bytes a prompt."""
+"""Prompts that read alike: MinHash and locality-sensitive hashing over pairs of neighbouring words, checked exactly.
 
+Two prompts are near duplicates where at least four fifths of their word pairs, taken as sets, are the same (Jaccard), or where they are of
+the same words in any order; case, width and punctuation count for nothing. Sixteen bands of four minima find two prompts that share four
+fifths with a probability of 99.98 % (Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, section 3.4); what a band finds is
+compared pair by pair, so that nothing is called near that is not. Numbers are derived from constants: the same prompts, the same answer.
+Of a million prompts about 20 MB are held; the rest lies in files.
+"""
+
+import re
 from array import array
+from collections.abc import Iterator, Sequence
+from os import SEEK_END
+from tempfile import SpooledTemporaryFile
+from typing import IO, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from training.formats.ballots import Split
+from core.ids import levelled
+from training.formats.ballots import Messages, Split
+
+LEAST_SHARE = 0.8
+N_BANDS, N_ROWS = 16, 4
+MOST_CHARS = 200_000  # of a prompt; what follows is not compared
+MOST_COMPARED = 8  # prompts of a bucket with which each other one is compared
+BATCH_CHARS = 1 << 18  # of arrays that stay near the processor
+IN_MEMORY_BYTES = 1 << 20  # of each file, before it goes to disk
+
+_WORDS = re.compile(r"[^\W_]+")
+# Of ASCII letters the small ones, a blank for all but letters and digits; the end of a prompt as the end of a line.
+_LEVEL = bytes(code if code > 127 else ord(chr(code).lower()) if chr(code).isalnum() else 32 for code in range(256))
+_LEVEL = b"\n" + _LEVEL[1:]
+_BASE = 0x9E3779B97F4A7C15
+
+Numbers = NDArray[np.uint64]
+
+
+class Near(NamedTuple):
+    """A held-out prompt and one that is trained on, by the first 16 digits of their hashes; ``share`` of their word pairs is the same."""
+
+    test: str
+    train: str
+    share: float
 
 
 class Neighbours:
-    """Which prompts of a dataset use the same words, and which of them stand on different sides of the border.
+    """Gathers prompts in any number; then says which of them are near."""
 
-    Words are compared by the first 64 bits of their hash: of a million prompts two that differ are taken for alike
-    with a probability of one in thirty million.
-    """
+    def __init__(self) -> None:
+        self._prompts = array("Q")  # the first 64 bits of their hashes
+        self._is_test = array("B")
+        self._ends = array("Q")  # of each prompt's shingles in the file of shingles
+        self._pending: list[str] = []
+        self._n_pending = 0
+        self._n_shingles = 0
+        self._shingles = _file()
+        self._bands = [_file() for _ in range(N_BANDS + 1)]  # the last one: which words, in any order
 
-    def __init__(self, *, remember: bool = False) -> None:
-        self._words: dict[Split, array[int]] = {"train": array("Q"), "test": array("Q")}
-        self._prompts: dict[Split, array[int]] = {"train": array("Q"), "test": array("Q")}
-        self._seen: dict[Split, set[int]] | None = {"train": set(), "test": set()} if remember else None
+    def add(self, split: Split, prompt_id: str, messages: Messages) -> None:
+        line = _line_of(messages)
+        self._prompts.append(int(prompt_id[:16], 16))
+        self._is_test.append(split == "test")
+        self._pending.append(line)
+        self._n_pending += len(line)
+        if self._n_pending >= BATCH_CHARS:
+            self._flush()
 
-    def add(self, split: Split, prompt_id: str, signature: str) -> bool:
-        """Whether no prompt of these words was on this side before; always, where they are not remembered."""
-        words = int(signature[:16], 16)
-        self._words[split].append(words)
-        self._prompts[split].append(int(prompt_id[:16], 16))
-        if self._seen is None:
-            return True
-        is_new = words not in self._seen[split]
-        self._seen[split].add(words)
-        return is_new
+    def _flush(self) -> None:
+        if not self._pending:
+            return
+        shingles, lengths, words = _shingles_of(self._pending)
+        for file, keys in zip(self._bands, (*_bands_of(shingles, lengths), words), strict=True):
+            file.write(keys.tobytes())
+        self._shingles.seek(0, SEEK_END)
+        self._shingles.write(shingles.tobytes())
+        ends = np.cumsum(lengths, dtype=np.uint64) + np.uint64(self._n_shingles)
+        self._ends.frombytes(ends.tobytes())
+        self._n_shingles = int(self._ends[-1])
+        self._pending, self._n_pending = [], 0
 
-    def _on_both_sides(self) -> set[int]:
-        train, test = (np.frombuffer(self._words[split], dtype=np.uint64) for split in ("train", "test"))
-        return {int(words) for words in np.intersect1d(train, test)}
+    # ---- asking ----
 
-    def n_across(self) -> int:
-        """How many sets of words stand on both sides."""
-        return len(self._on_both_sides())
-
-    def across(self) -> list[tuple[str, str]]:
-        """(test, train): the first 16 digits of the prompts' hashes, for each two of the same words on both sides."""
-        both = self._on_both_sides()
-        by_words: dict[Split, dict[int, list[str]]] = {"train": {}, "test": {}}
-        for split, words in self._words.items():
-            for word, prompt in zip(words, self._prompts[split], strict=True):
-                if word in both:
-                    by_words[split].setdefault(word, []).append(f"{prompt:016x}")
+    def across(self) -> list[Near]:
+        """Every held-out prompt that is near one that is trained on, with the nearest of those compared; by their hashes."""
+        found: dict[int, tuple[float, int]] = {}
+        for bucket, same_words in self._buckets():
+            tests = [one for one in bucket if self._is_test[one]]
+            trains = [one for one in bucket if not self._is_test[one]][:MOST_COMPARED]
+            for test in tests:
+                for train in trains:
+                    share = self._share(test, train, same_words=same_words)
+                    if share >= LEAST_SHARE:
+                        found[test] = max(found.get(test, (0.0, 0)), (share, self._prompts[train]))
         return sorted(
-            (test, train) for word in both for test in by_words["test"][word] for train in by_words["train"][word]
+            Near(f"{self._prompts[test]:016x}", f"{train:016x}", round(share, 3))
+            for test, (share, train) in found.items()
         )
+
+    def twins(self) -> dict[str, int]:
+        """The number of its group for every prompt that has a near one on its own side; near ones of near ones are in one group."""
+        parents: dict[int, int] = {}
+
+        def top(one: int) -> int:
+            while (parent := parents.get(one, one)) != one:
+                parents[one] = parents.get(parent, parent)
+                one = parent
+            return one
+
+        for bucket, same_words in self._buckets():
+            for side in (0, 1):
+                firsts: list[int] = []
+                for one in bucket:
+                    if self._is_test[one] != side:
+                        continue
+                    for first in firsts:
+                        if top(first) == top(one) or self._share(first, one, same_words=same_words) >= LEAST_SHARE:
+                            low, high = sorted((top(first), top(one)))
+                            parents[high] = low
+                            parents.setdefault(low, low)
+                            break
+                    else:
+                        if len(firsts) < MOST_COMPARED:
+                            firsts.append(one)
+        return {f"{self._prompts[one]:016x}": top(one) for one in parents}
+
+    def _buckets(self) -> Iterator[tuple[list[int], bool]]:
+        """Prompts that one band holds together, in the order in which they came; and whether that band says more than ``_share``."""
+        self._flush()
+        if not self._prompts:
+            return
+        empty = np.diff(np.frombuffer(self._ends, np.uint64), prepend=np.uint64(0)) == 0
+        for number, file in enumerate(self._bands):
+            file.seek(0)
+            keys = np.frombuffer(file.read(), np.uint64)
+            order = np.argsort(keys, kind="stable")
+            order = order[~empty[order]]
+            starts = np.flatnonzero(np.diff(keys[order], prepend=keys[order][:1] + np.uint64(1)) != 0)
+            lengths = np.diff(starts, append=len(order))
+            for start, length in zip(starts[lengths > 1], lengths[lengths > 1], strict=True):
+                yield order[start : start + length].tolist(), number == N_BANDS
+
+    def _share(self, one: int, other: int, *, same_words: bool) -> float:
+        """Of the word pairs of both, those that they have in common."""
+        if same_words:
+            return 1.0
+        mine, theirs = self._set_of(one), self._set_of(other)
+        n_common = len(np.intersect1d(mine, theirs, assume_unique=True))
+        return n_common / (len(mine) + len(theirs) - n_common)
+
+    def _set_of(self, one: int) -> Numbers:
+        start = self._ends[one - 1] if one else 0
+        self._shingles.seek(8 * start)
+        return np.unique(np.frombuffer(self._shingles.read(8 * (self._ends[one] - start)), np.uint64))
+
+
+def _file() -> IO[bytes]:
+    return SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)
+
+
+# ---- numbers of words ------------------------------------------------------------------------------------------------
+
+
+def _line_of(messages: Messages) -> str:
+    """The words of a prompt with something between them; what is ASCII is levelled out later, with all others of its batch."""
+    text = " ".join([message["content"] for message in messages])[:MOST_CHARS]
+    return text.replace("\0", " ") if text.isascii() else " ".join(_WORDS.findall(levelled(text)))
+
+
+def _shingles_of(lines: Sequence[str]) -> tuple[Numbers, NDArray[np.int64], Numbers]:
+    """(numbers of all word pairs, prompt after prompt; how many each prompt has; a number for each prompt's words, in any order).
+
+    A prompt of one word has that word for a pair; one of none has none.
+    """
+    text = np.frombuffer(("\0".join(lines) + "\0").encode().translate(_LEVEL), np.uint8)
+    is_end = text == 10
+    is_gap = is_end | (text == 32)
+    is_first = ~is_gap
+    is_first[1:] &= is_gap[:-1]
+    firsts = np.flatnonzero(is_first)
+    lasts = np.flatnonzero(~is_gap & np.append(is_gap[1:], True))
+    # A polynomial over the bytes of each word, from one sum over all the text: the sums' difference, moved to the word's own beginning.
+    sums = np.cumsum((text.astype(np.uint64) + np.uint64(1)) * _powers(_BASE, len(text)))
+    before: Numbers = np.where(firsts > 0, sums[firsts - 1], np.uint64(0))
+    words = _mixed((sums[lasts] - before) * _powers(pow(_BASE, -1, 1 << 64), len(text))[firsts])
+    owners = np.cumsum(is_end)[firsts]  # (n_words,) the prompt of each word
+    n_words = np.bincount(owners, minlength=len(lines))
+    ends = np.cumsum(n_words)
+    is_last = np.zeros(len(words), bool)
+    is_last[ends[n_words > 0] - 1] = True
+    following: Numbers = np.append(words[1:], np.uint64(0)).astype(np.uint64)
+    pairs = _mixed(words * np.uint64(3) + following * np.uint64(5))
+    alone = is_last & (n_words[owners] == 1)
+    pairs[alone] = words[alone]
+    shingles = pairs[~is_last | alone]
+    lengths = np.where(n_words > 1, n_words - 1, n_words)
+    sets = np.zeros(len(lines), np.uint64)
+    if len(words):
+        sets[n_words > 0] = np.add.reduceat(_mixed(words), (ends - n_words)[n_words > 0])
+    return shingles, lengths, sets
+
+
+def _bands_of(shingles: Numbers, lengths: NDArray[np.int64]) -> Iterator[Numbers]:
+    """For each band a number for each prompt, of the least of its shingles in four orders drawn from constants."""
+    has_any, turned = lengths > 0, np.empty_like(shingles)
+    starts = (np.cumsum(lengths) - lengths)[has_any]
+    for band in range(N_BANDS):
+        keys = np.zeros(len(lengths), np.uint64)
+        found = np.zeros(len(starts), np.uint64)
+        for row in range(N_ROWS if len(starts) else 0):
+            factor, term = _FACTORS[band * N_ROWS + row], _TERMS[band * N_ROWS + row]
+            np.multiply(shingles, factor, out=turned)
+            turned += term
+            least = np.minimum.reduceat(turned, starts)
+            found = _mixed(found * np.uint64(3) + least)
+        keys[has_any] = found
+        yield keys
+
+
+def _mixed(numbers: Numbers) -> Numbers:
+    """Each number's bits spread over all of it (the finaliser of splitmix64)."""
+    numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return numbers ^ (numbers >> np.uint64(31))
+
+
+_COUNT = np.arange(1, N_BANDS * N_ROWS + 1, dtype=np.uint64)
+_FACTORS, _TERMS = (
+    _mixed(_COUNT) | np.uint64(1),
+    _mixed(_COUNT + np.uint64(1 << 32)),
+)  # odd: each turns 64 bits into others
+
+_known: dict[int, Numbers] = {}
+
+
+def _powers(base: int, n: int) -> Numbers:
+    """The first ``n`` powers of ``base``, modulo 2^64."""
+    known = _known.get(base)
+    if known is None or len(known) < n:
+        factors = np.full(max(n, BATCH_CHARS + (1 << 16)), base, np.uint64)
+        factors[0] = 1
+        known = _known[base] = np.cumprod(factors, dtype=np.uint64)
+    return known[:n]

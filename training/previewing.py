@@ -11,7 +11,7 @@ from accounts.models import Project
 from annotation.models import Campaign, ComparisonTask
 from training.formats.ballots import Counts
 from training.formats.preference import Row
-from training.rows import Recipe, build, facts_now, read_policy
+from training.rows import Recipe, build, facts_now, read_policy, twins_among
 from training.selecting import Reading, in_rounds, read_members, read_selection, settled
 
 ENOUGH_HOLDOUT_PROMPTS = 30
@@ -46,6 +46,7 @@ REASONS: Mapping[str, tuple[str, str]] = {
     "weak": ("pairs", "the preference is too weak"),
     "too_long": ("pairs", "too long"),
     "duplicates": ("pairs", "they read like another one of the prompt"),
+    "near": ("pairs", "their prompt is nearly the same as another one"),
     "same_words": ("pairs", "their prompt uses the same words as another one"),
     "over_prompt_cap": ("pairs", "more than one prompt may give"),
     "regression": ("judgements", "new against old: they measure a model, and are neither trained on nor tested with"),
@@ -98,7 +99,8 @@ def preview(
     recipe = Recipe(policy, chosen, facts_now(campaigns, chosen, policy))
     counts, reading = Counts(), Reading()
     first: list[Row] = []
-    for built in build(read_members(project, campaigns, chosen, reading, below=below), recipe, counts):
+    members = list(read_members(project, campaigns, chosen, reading, below=below))
+    for built in build(members, recipe, counts, twins=twins_among(members, recipe)):
         if len(first) < FIRST_ROWS and built.kind == "pair":
             first.append(built.row)
     totals = _scaled(counts_json(reading.left_out, len(reading.annotators), counts, reading.n_imported), share)
@@ -178,6 +180,7 @@ def warnings_of(counts: Mapping[str, Any]) -> tuple[str, ...]:
         )
     if n := counts.get("near_duplicates"):
         found.append(
-            f"{n} held-out prompts use the same words as one that is trained on, in another order or punctuation."
+            f"{n} held-out prompts are nearly the same as one that is trained on: they share four fifths of their word pairs, or "
+            "use the same words in another order."
         )
     return tuple(found)

@@ -1,6 +1,6 @@
 """What was said in recorded judgements, read some prompts at a time: once, for the rows and for the full format alike.
 
-A chunk holds tuples as the database gave them; what is made of them needs no database, so a thread behind may make it.
+A chunk holds tuples as the database gave them; what is made of them needs no database.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -139,6 +139,12 @@ class Reader:
             "task_id", "annotator_id", "candidate_id", "kind", "reason", "status"
         ):
             chunk.flags.setdefault((task, annotator), []).append(tuple(flag))
+
+
+def prompts_of(judgements: Iterable[int]) -> dict[int, list[dict[str, str]]]:
+    """The messages that each judgement's answers answer."""
+    rows = among(Judgement.objects.all(), "id", judgements)
+    return {pk: messages_in(text) for pk, text in rows.values_list("pk", text_of("assignment__task__prompt__messages"))}
 
 
 def _whole_prompts(members: Iterable[Member]) -> Iterator[list[Member]]:

@@ -3,7 +3,7 @@
 Everything streams: the members come ordered by the hash of their prompt, and the rows of one prompt are made together.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import attrgetter
@@ -13,11 +13,12 @@ from annotation.models import Campaign, Flag, Judgement
 from annotation.protocol import Protocol
 from core.errors import DomainError
 from training.formats.ballots import Counts, Split, Vote
+from training.formats.files import chunks
 from training.formats.policy import PairPolicy
 from training.formats.preference import Built, rows_of_prompt, word_signature
 from training.models import Snapshot
-from training.near import Neighbours
-from training.reading import CHUNK, Chunk, Reader
+from training.near import Near, Neighbours
+from training.reading import CHUNK, Chunk, Reader, prompts_of
 from training.selecting import STANDING_FLAGS, Member, Selection, read_selection
 
 _prompt_id = attrgetter("prompt_id")
@@ -232,17 +233,20 @@ def _turned_round(answers: list[Answer]) -> list[Answer]:
 
 
 class Builder:
-    """Makes the rows of chunks, sorted by prompt and row. ``counts`` and ``near`` are complete after ``finish``.
+    """Makes the rows of chunks, sorted by prompt and row. ``counts`` and ``across`` are complete after ``finish``.
 
-    near  is told the prompts, and says which of the dropped ones read like one before
+    across  held-out prompts with rows that are near one that is trained on
+    twins   of ``twins_among``, where near ones are dropped
     """
 
     def __init__(
-        self, recipe: Recipe, counts: Counts, near: Neighbours | None = None, *, in_full: bool = False
+        self, recipe: Recipe, counts: Counts, *, twins: Mapping[str, int] | None = None, in_full: bool = False
     ) -> None:
-        self.recipe, self.counts = recipe, counts
-        self.near = near if near is not None else Neighbours(remember=recipe.policy.duplicates == "drop")
+        self.recipe, self.counts, self.twins = recipe, counts, twins or {}
+        self.near = Neighbours()
+        self.across: list[Near] = []
         self.reader = Reader(criteria=recipe.policy.criteria_used, in_full=in_full)
+        self._seen: set[tuple[Split, int]] = set()
 
     def rows(self, chunk: Chunk) -> Iterator[Built]:
         """Of the next chunk, in the order of prompts. Asks nothing of the database."""
@@ -251,32 +255,66 @@ class Builder:
             built = rows_of_prompt(votes, policy, counts)
             if not built:
                 continue
-            is_new = self.near.add(built[0].split, prompt_id, word_signature(built[0].row["prompt"]))
-            if not is_new and policy.duplicates == "drop":
-                _take_back(built, counts)
+            if policy.duplicates != "keep" and (why := self._why_not(built[0], prompt_id)):
+                _take_back(built, counts, why)
                 continue
+            self.near.add(built[0].split, prompt_id, built[0].row["prompt"])
             yield from built
 
+    def _why_not(self, first: Built, prompt_id: str) -> str:
+        """Whether a prompt with rows before it, on its side, reads alike."""
+        if self.recipe.policy.duplicates == "drop":
+            why, group = "same_words", int(word_signature(first.row["prompt"])[:16], 16)
+        elif (found := self.twins.get(prompt_id[:16])) is not None:
+            why, group = "near", found
+        else:
+            return ""
+        is_new = (first.split, group) not in self._seen
+        self._seen.add((first.split, group))
+        return "" if is_new else why
+
     def finish(self) -> None:
-        self.counts.near_duplicates = self.near.n_across()
+        self.across = self.near.across()
+        self.counts.near_duplicates = len(self.across)
 
 
-def build(members: Iterable[Member], recipe: Recipe, counts: Counts) -> Iterator[Built]:
+def build(
+    members: Iterable[Member], recipe: Recipe, counts: Counts, *, twins: Mapping[str, int] | None = None
+) -> Iterator[Built]:
     """The dataset's rows, sorted by prompt and row; ``counts`` are complete when the last one has been taken.
 
     members  ordered by the hash of their prompt
     """
-    builder = Builder(recipe, counts)
+    builder = Builder(recipe, counts, twins=twins)
     for chunk in builder.reader.chunks(members):
         yield from builder.rows(chunk)
     builder.finish()
 
 
-def _take_back(built: list[Built], counts: Counts) -> None:
-    """A prompt of the same words as one before it in its split: its rows are counted as left out."""
+def twins_among(
+    members: Iterable[Member], recipe: Recipe, *, beat: Callable[[], None] = lambda: None
+) -> dict[str, int]:
+    """Which prompts of the members are near another one on their side: the number of their group, by the first 16 digits of their hashes.
+
+    Nothing where near ones are kept. ``beat`` is called now and then, and may raise.
+    """
+    if recipe.policy.duplicates != "drop_near":
+        return {}
+    near = Neighbours()
+    firsts = (next(same) for _, same in groupby(members, key=lambda member: member.content_sha256))
+    for some in chunks(firsts, CHUNK):
+        beat()
+        messages = prompts_of([member.judgement_id for member in some])
+        for member in some:
+            near.add(member.split, member.content_sha256, messages[member.judgement_id])
+    return near.twins()
+
+
+def _take_back(built: list[Built], counts: Counts, why: str) -> None:
+    """A prompt that reads like one before it in its split: its rows are counted as left out."""
     split: Split = built[0].split
     pairs = [one for one in built if one.kind == "pair"]
     counts.rows[split] -= len(pairs)
     counts.prompts[split] -= bool(pairs)
     counts.unpaired[split] -= len(built) - len(pairs)
-    counts.dropped["same_words"] += len(pairs)
+    counts.dropped[why] += len(pairs)

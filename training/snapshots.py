@@ -9,7 +9,7 @@ from training.formats.ballots import Counts
 from training.formats.files import name_of, names_of, rows_sha256, stored_sha256
 from training.formats.preference import line_of
 from training.models import Snapshot
-from training.rows import build, recipe_of, recorded_members
+from training.rows import build, recipe_of, recorded_members, twins_among
 
 ARTIFACT_KIND = "datasets"
 FILES = (
@@ -29,7 +29,8 @@ def rebuilt_sha256(snapshot: Snapshot) -> str:
     """The hash that recipe and recorded membership give now; equal to ``snapshot.sha256`` for ever."""
     recipe = recipe_of(snapshot)
     digests = {name: hashlib.sha256() for name in names_of(with_unpaired=recipe.policy.unpaired)}
-    for built in build(recorded_members(snapshot), recipe, Counts()):
+    twins = twins_among(recorded_members(snapshot), recipe)
+    for built in build(recorded_members(snapshot), recipe, Counts(), twins=twins):
         digests[name_of(built)].update(line_of(built.row))
     return rows_sha256({name: digest.hexdigest() for name, digest in digests.items()})
 

@@ -42,7 +42,7 @@ def test_every_setting_is_frozen_as_it_was_given(project, ravi):
         "name": "narrow", "campaigns": [campaign.key], "aggregation": "votes", "with_ai": "on", "with_adjudicated": "on",
         "since": "2020-01-01", "models": [version.key], "annotators": [ana.pseudonym], "max_per_annotator": "5",
         "without_flags": ["harmful"], "pairs": "adjacent", "min_strength": "0", "max_chars": "900", "write_ins": "on",
-        "veto_flags": ["private"], "veto_criterion": "helpful", "veto_at": "2", "duplicates": "on", "min_agreement": "0.5",
+        "veto_flags": ["private"], "veto_criterion": "helpful", "veto_at": "2", "duplicates": "drop", "min_agreement": "0.5",
     }  # fmt: skip
     page = ravi.post("/p/lab/datasets/new/", given | {"preview": "1"})
     assert page.status_code == 200 and b"Training pairs" in page.content

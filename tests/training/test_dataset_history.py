@@ -35,6 +35,7 @@ from training.formats.files import NEAR, read_rows
 from training.formats.preference import COLUMNS
 from training.freezing import freeze_anew, run_freeze
 from training.models import ComparisonJob, Snapshot
+from training.previewing import preview
 from training.since import excluded_since
 from training.snapshots import check_snapshot, directory_of
 from training.specs import METHODS, derive
@@ -282,7 +283,7 @@ def test_datasets_reads_the_directory_by_its_card(carded, tmp_path):
     assert rows["train"][0] == next(read_rows(directory_of(carded) / "train.jsonl"))
 
 
-def test_prompts_of_the_same_words_across_the_border_are_listed(project):
+def test_prompts_of_the_same_words_across_the_border_are_listed(project, ravi):
     prompts, arm, campaign = make_set(project), make_arm(project), make_campaign(project)
     for text, split in (("Cook rice how?", "train"), ("how: cook RICE", "holdout"), ("Bake bread?", "train")):
         prompt = make_prompt(prompts, text, split=split)
@@ -292,7 +293,26 @@ def test_prompts_of_the_same_words_across_the_border_are_listed(project):
     (entry,) = read_rows(directory_of(snapshot) / NEAR)
     assert entry["test"]["prompt"][0]["content"] == "how: cook RICE"
     assert entry["train"]["prompt"][0]["content"] == "Cook rice how?"
-    assert snapshot.counts["near_duplicates"] == 1
+    assert (entry["share"], snapshot.counts["near_duplicates"]) == (1.0, 1)
+    page = ravi.get(f"/p/lab/datasets/{snapshot.key}/").content.decode()
+    assert "Nearly the same on both sides" in page and "how: cook RICE" in page
+
+
+def test_prompts_that_are_nearly_the_same_may_be_dropped(project):
+    prompts, arm, campaign = make_set(project), make_arm(project), make_campaign(project)
+    long = "Tell me in three short sentences how rice is cooked on a stove without burning it"
+    for text, verdict in ((long, "tie"), (f"{long} please", "A"), (f"Well, {long}", "A"), ("Bake bread?", "B")):
+        prompt = make_prompt(prompts, text)
+        task = make_task(campaign, [make_answer(arm, prompt, word) for word in ("a", "b")])
+        judge(task, make_annotator(project), verdict)
+    policy = {"duplicates": "drop_near"}
+    found = preview(project=project, campaigns=[campaign], pair_policy=policy)
+    assert (found.n_rows, [(why, n) for why, n, *_ in found.dropped]) == (2, [("ties", 1), ("near", 1)])
+    snapshot = freeze(project, [campaign], pair_policy=policy)
+    # The tie gives no row, so it takes no other's place.
+    assert (snapshot.counts["rows"]["train"], snapshot.counts["dropped"]["near"]) == (2, 1)
+    assert "nearly the same as another one" in (directory_of(snapshot) / CARD).read_text()
+    check_snapshot(snapshot)
 
 
 def test_a_prompt_of_the_same_words_may_be_dropped(project):

@@ -163,7 +163,7 @@ def test_few_held_out_prompts_and_near_ones_are_warned_of():
         judge(make_task(campaign, [make_answer(arm, prompt, answer) for answer in ("x", "y")]), ana, "A")
     few, near = preview(project=project, campaigns=[campaign]).warnings
     assert few.startswith("Only 1 held-out prompts are judged")
-    assert near.startswith("1 held-out prompts use the same words")
+    assert near.startswith("1 held-out prompts are nearly the same")
 
 
 # ---- bytes -----------------------------------------------------------------------------------------------------------

@@ -190,7 +190,7 @@ def _write(job: ExportJob, keeper: Keeper) -> None:
         )
         keeper.beat()
         n_bytes, sha256 = path.stat().st_size, file_sha256(path)
-        artifact = store_directory(ARTIFACT_KIND, directory)
+        artifact = store_directory(ARTIFACT_KIND, directory, take=True)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     jobs.finish(

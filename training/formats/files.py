@@ -164,28 +164,27 @@ def row_and_lineage(directory: Path, row_id: str) -> tuple[Row, dict[str, Any]] 
     return next(row for row in read_rows(directory / f"{name}.jsonl") if row["id"] == row_id), entry
 
 
-def write_near(directory: Path, across: Sequence[tuple[str, str]]) -> None:
-    """``near_duplicates.jsonl``: prompts of the same words on both sides of the border, with their texts; no file for none.
+def write_near(directory: Path, across: Sequence[tuple[str, str, float]]) -> None:
+    """``near_duplicates.jsonl``: prompts that are nearly the same on both sides of the border, with their texts; no file for none.
 
-    across  (test, train): the first 16 digits of the prompts' hashes
+    across  (test, train, share of their word pairs): the first 16 digits of the prompts' hashes
     """
     if not across:
         return
-    wanted = {prompt for pair in across for prompt in pair}
+    wanted = {prompt for test, train, _ in across for prompt in (test, train)}
     texts: dict[str, tuple[str, Any]] = {}
     for name in SPLITS:
         for row in read_rows(directory / f"{name}.jsonl"):
             if row["prompt_id"][:16] in wanted:
                 texts[row["prompt_id"][:16]] = row["prompt_id"], row["prompt"]
     with (directory / NEAR).open("wb") as file:
-        for pair in across:
-            if not set(pair) <= set(texts):  # a prompt whose rows are unpaired
-                continue
-            sides = {
-                split: {"prompt_id": texts[prompt][0], "prompt": texts[prompt][1]}
-                for split, prompt in zip(("test", "train"), pair, strict=True)
-            }
-            file.write(line_of(sides))
+        for test, train, share in across:
+            if test in texts and train in texts:  # else a prompt whose rows are unpaired
+                sides = {
+                    split: {"prompt_id": texts[prompt][0], "prompt": texts[prompt][1]}
+                    for split, prompt in (("test", test), ("train", train))
+                }
+                file.write(line_of({**sides, "share": share}))
 
 
 def read_rows(path: Path) -> Iterator[Row]:

@@ -27,7 +27,8 @@ class PairPolicy:
     min_votes, min_agreement, min_strength  pairs with fewer judgements, a smaller share for the chosen answer, a smaller margin stay out
     max_per_prompt pairs of a prompt, those with the lowest ids
     max_chars      of the prompt and the longer answer together
-    duplicates     keep, or drop pairs that read the same but for case and spacing, and prompts of the same words
+    duplicates     keep; drop pairs that read the same but for case and spacing, and prompts of the same words; drop_near drops, too,
+                   prompts that share four fifths of their word pairs with an earlier one (training.near)
     """
 
     aggregation: Aggregation = "majority"
@@ -43,7 +44,7 @@ class PairPolicy:
     min_strength: float = 0.0
     max_per_prompt: int | None = None
     max_chars: int | None = None
-    duplicates: Literal["keep", "drop"] = "keep"
+    duplicates: Literal["keep", "drop", "drop_near"] = "keep"
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> "PairPolicy":
@@ -97,7 +98,7 @@ _WORDS = {
     "aggregation": "Votes are merged by majority, or kept as one row each.",
     "pairs": "A ranking gives all its pairs, adjacent ones, or the best against the worst.",
     "criteria": "Criteria are names with a weight each.",
-    "duplicates": "Duplicates are kept or dropped.",
+    "duplicates": "Duplicates are kept, dropped (drop), or dropped with near ones (drop_near).",
 }
 _LABELS = {
     "min_votes": "The least number of judgements of a pair",

@@ -39,7 +39,7 @@ UNPAIRED_COLUMNS: Mapping[str, str] = {
     "n_votes": "judgements that call it good or bad",
     "vote_share": "share of them that say what the label says",
 }
-FLOATS = ("margin", "vote_share", "weight")  # of either
+FLOATS = ("margin", "vote_share", "weight", "share")  # of any line
 
 
 class Built(NamedTuple):
@@ -188,7 +188,7 @@ def _why_dropped(better: str, worse: str, figures: Figures, n_prompt: int, vetoe
 
 def _cut(built: list[Built], policy: PairPolicy, counts: Counts) -> list[Built]:
     """Without duplicates and pairs over the cap, where the policy says so. The rows are sorted by id, a hash of their content."""
-    if policy.duplicates == "drop":
+    if policy.duplicates != "keep":
         seen: dict[tuple[str, str], Built] = {}
         for one in built:
             texts = normalised(one.row["chosen"][0]["content"]), normalised(one.row["rejected"][0]["content"])
