@@ -2,14 +2,18 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import httpx
 import pytest
 
+from config.env import ROOT
 from generation.engines.process import _children_of
 from tests.e2e.conftest import DemoSite
+from tests.services.workers import process_environment
 
 pytestmark = [pytest.mark.e2e, pytest.mark.vllm, pytest.mark.slow, pytest.mark.sqlite]
 
@@ -74,26 +78,15 @@ def test_the_demo_opens_its_first_answers_ends_cleanly_and_goes_on(tmp_path: Pat
         site.stop()
 
 
-def test_no_password_and_no_key_is_shipped(tmp_path: Path):
-    homes = [tmp_path / "one", tmp_path / "two"]
-    keys = []
-    for home in homes:
-        site = DemoSite(home, "--no-round")
-        try:
-            site.start()
-            keys.append((home / "secret_key").read_text())
-            with httpx.Client(base_url=site.url, follow_redirects=True) as client:
-                for name, password in [
-                    ("demo", "demo"),
-                    ("admin", "admin"),
-                    ("admin", "password"),
-                    ("demo", "12345678"),
-                ]:
-                    token = client.get("/sign-in/").text.split('name="csrfmiddlewaretoken" value="')[1].split('"')[0]
-                    data = {"csrfmiddlewaretoken": token, "username": name, "password": password}
-                    client.post("/sign-in/", data=data, headers={"Referer": f"{site.url}/sign-in/"})
-                    assert client.get("/").url.path == "/sign-in/"
-        finally:
-            site.stop()
-    assert keys[0] != keys[1]
+def test_no_password_and_no_key_is_shipped(demo_site: DemoSite, tmp_path: Path):
+    environment = process_environment(tmp_path / "another")
+    subprocess.run([sys.executable, "manage.py", "check"], cwd=ROOT, env=environment, check=True)
+    keys = {(home / "secret_key").read_text() for home in (demo_site.home, tmp_path / "another")}
+    assert len(keys) == 2
     assert all(len(key) >= 50 for key in keys)
+    with httpx.Client(base_url=demo_site.url, follow_redirects=True) as client:
+        for name, password in [("demo", "demo"), ("admin", "admin"), ("admin", "password"), ("demo", "12345678")]:
+            token = client.get("/sign-in/").text.split('name="csrfmiddlewaretoken" value="')[1].split('"')[0]
+            data = {"csrfmiddlewaretoken": token, "username": name, "password": password}
+            client.post("/sign-in/", data=data, headers={"Referer": f"{demo_site.url}/sign-in/"})
+            assert client.get("/").url.path == "/sign-in/"

@@ -130,10 +130,31 @@ def finished(run: TrainingRun) -> TrainingRun:
     return run
 
 
-def test_a_run_makes_a_model_version_and_tells_its_story(base_dir: Path) -> None:
+WHOLE: dict[str, Any] = {}
+
+
+def undisturbed(base_dir: Path) -> TrainingRun:
     run = make_run(base_dir)
     supervise_run(run.pk)
     run = finished(run)
+    assert run.produced is not None
+    WHOLE.update(sha256=run.produced.artifact_sha256, curves=curves(run))
+    return run
+
+
+def uninterrupted(base_dir: Path) -> dict[str, Any]:
+    """The hash and the curves of a run that nobody disturbed; made once for the module."""
+    if not WHOLE:
+        undisturbed(base_dir)
+    return WHOLE
+
+
+def curves(run: TrainingRun) -> list[tuple[str, int, float]]:
+    return sorted(run.metrics.values_list("name", "step", "value"))
+
+
+def test_a_run_makes_a_model_version_and_tells_its_story(base_dir: Path) -> None:
+    run = undisturbed(base_dir)
     version = run.produced
     assert version is not None
     assert (version.slug, version.kind, version.purpose, version.parent) == ("dpo-1", "adapter", "policy", run.base)
@@ -182,24 +203,6 @@ def test_the_next_round_continues_the_adapter_and_the_reward_model_starts_from_t
     scorer = finished(reward).produced
     assert scorer is not None
     assert (scorer.kind, scorer.purpose, scorer.slug) == ("full", "reward", "reward-1")
-
-
-WHOLE: dict[str, Any] = {}
-
-
-def uninterrupted(base_dir: Path) -> dict[str, Any]:
-    """The hash and the curves of a run that nobody disturbed; made once for the module."""
-    if not WHOLE:
-        run = make_run(base_dir)
-        supervise_run(run.pk)
-        run = finished(run)
-        assert run.produced is not None
-        WHOLE.update(sha256=run.produced.artifact_sha256, curves=curves(run))
-    return WHOLE
-
-
-def curves(run: TrainingRun) -> list[tuple[str, int, float]]:
-    return sorted(run.metrics.values_list("name", "step", "value"))
 
 
 def test_a_killed_trainer_goes_on_and_ends_with_the_same_weights(
