@@ -150,7 +150,6 @@ def target_of(job: VoteImport, choices: Choices) -> Target:
         campaigns=campaigns,
         source=job.source,
         open_for=choices.open_for,
-        keeps_names=job.file_format == "votes",
     )
 
 

@@ -66,9 +66,14 @@ def header_of(given: Mapping[str, Any], line: int) -> Header:
 
 
 def _guidelines(given: Any) -> dict[str, str]:
-    if not isinstance(given, dict) or not all(str(number).isdigit() and int(number) for number in given):
-        raise Unusable("The guidelines are an object: version and text.")
+    if not isinstance(given, dict) or not all(map(_is_version, given)):
+        raise Unusable(f"The guidelines are an object: version, from 1 to {MAX_VERSION:,}, and text.")
     return {number: text_of(text, "guidelines", MAX_GUIDELINES) for number, text in given.items()}
+
+
+def _is_version(number: str) -> bool:
+    # "²" is a digit to Python, and no number.
+    return number.isascii() and number.isdecimal() and len(number) <= 7 and 1 <= int(number) <= MAX_VERSION
 
 
 def of_task(given: Mapping[str, Any], campaigns: Mapping[str, int]) -> dict[str, Any] | None:

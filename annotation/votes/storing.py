@@ -6,7 +6,7 @@ What identifies a prompt, an answer or a task is a hash of its content, so a chu
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
@@ -60,7 +60,6 @@ class Target:
     campaigns: Sequence[Campaign]  # in the file's order; none where nothing was asked
     source: str
     open_for: int  # seats of each task beyond the votes that came with it
-    keeps_names: bool = False  # people's ids are pseudonyms already: those of the full format
 
 
 class Store:
@@ -133,6 +132,8 @@ class Store:
                 .order_by()
             }
             self._find_tasks(chunk)
+        if len(self.people) > KEPT_PEOPLE:
+            self.people.clear()
         self._know_people({vote[0] for line in lines for vote in line[5]})
 
     def _find_tasks(self, chunk: Chunk) -> None:
@@ -155,8 +156,6 @@ class Store:
         chunk.known |= {(number, sha): Task(pk, slots[pk], n) for pk, (sha, n) in found.items()}
 
     def _know_people(self, names: Iterable[str]) -> None:
-        if len(self.people) > KEPT_PEOPLE:
-            self.people.clear()
         unknown = [name for name in names if name not in self.people]
         for start in range(0, len(unknown), 5000):
             rows = Annotator.objects.filter(
@@ -178,16 +177,22 @@ class Store:
 
     def _make_people(self, chunk: Chunk) -> None:
         names = {vote[0] for line in chunk.lines for vote in line[5]} - self.people.keys()
-        if not names:
-            return
-        there: set[str] = set()
-        if self.target.keeps_names:
-            project = Annotator.objects.filter(project=self.target.project_id, pseudonym__in=names)
-            there = set(project.values_list("pseudonym", flat=True))
+        self._insert_people(names, self._kept_names(chunk, names))
+        # Another import, from another source, may have taken a pseudonym in this moment.
+        self._insert_people(names - self.people.keys(), frozenset())
+
+    def _kept_names(self, chunk: Chunk, names: set[str]) -> set[str]:
+        """Those that are pseudonyms already, as the full format says, and nobody's here. Any other name may be a person's own."""
+        full = {vote[0] for line in chunk.lines if line[7] and "campaign" in line[7] for vote in line[5]} & names
+        maybe = {name for name in full if len(name) <= 60}
+        rows = Annotator.objects.filter(project=self.target.project_id, pseudonym__in=maybe)
+        return maybe - set(rows.values_list("pseudonym", flat=True))
+
+    def _insert_people(self, names: Set[str], kept: Set[str]) -> None:
         fresh = [
             Annotator(
                 project_id=self.target.project_id, kind=Annotator.Kind.OUTSIDE, source=self.target.source, external_id=name,
-                pseudonym=name if self.target.keeps_names and name not in there and len(name) <= 60 else f"outside-{new_key()}",
+                pseudonym=name if name in kept else f"outside-{new_key()}",
             )
             for name in sorted(names)
         ]  # fmt: skip

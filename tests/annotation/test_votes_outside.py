@@ -11,10 +11,12 @@ from django.urls import reverse
 from accounts.models import AuditEvent, Membership, Project, Role, User
 from accounts.tokens import create_token
 from annotation.building import plan
-from annotation.models import Campaign, ComparisonTask, Judgement, VoteImport
+from annotation.models import Annotator, Campaign, ComparisonTask, Judgement, VoteImport
 from annotation.pairs import Pairing
+from annotation.votes.chunks import Chunk
 from annotation.votes.files import report_path
 from annotation.votes.job import begin_import, map_import, retry_import, run_import, start_import
+from annotation.votes.storing import Store
 from core.errors import DomainError
 from core.ids import new_key
 from generation.models import Candidate, GenerationJob, ModelVersion, Prompt
@@ -24,7 +26,7 @@ from generation.prompts import start_import as prompt_import
 from generation.sampling import with_tags
 from tests.annotation.builders import make_project, make_user
 from tests.annotation.checks import violations
-from tests.annotation.votes import import_votes, jsonl
+from tests.annotation.votes import import_votes, jsonl, row, vote
 
 pytestmark = pytest.mark.django_db
 TABLE = b"Question,First,Second,Best,Rater,When\np1,x1,y1,First,7,2026-01-02\np2,x2,y2,tie,8,2026-01-03\n"
@@ -265,6 +267,34 @@ def test_the_full_format_keeps_what_only_it_can_say(project: Project) -> None:
     assert violations(first) == violations(second) == []
 
 
+def pseudonyms(*sources: str) -> list[str]:
+    rows = Annotator.objects.filter(kind="outside", source__in=sources).order_by("pk")
+    return [pseudonym.split("-")[0] + "-" for pseudonym in rows.values_list("pseudonym", flat=True)]
+
+
+def test_the_name_of_a_person_in_the_plain_form_is_nobodys_pseudonym(project: Project) -> None:
+    plain = row(1, votes=[vote("jane@corp.example"), vote("58")])
+    assert import_votes(project, plain, source="there").status == "succeeded"
+    assert set(Annotator.objects.values_list("external_id", flat=True)) == {"58", "jane@corp.example"}
+    assert pseudonyms("there") == ["outside-", "outside-"]
+
+
+def test_a_pseudonym_that_two_imports_want_at_once_is_that_of_the_first(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Store._kept_names
+
+    def kept(self: Store, chunk: Chunk, names: set[str]) -> set[str]:
+        found = real(self, chunk, names)
+        Annotator.objects.create(project=project, kind="outside", source="first", external_id="7", pseudonym="human-1")
+        return found
+
+    monkeypatch.setattr(Store, "_kept_names", kept)
+    job = import_votes(project, *CAMPAIGNS, TASK, source="second")
+    assert job.status == "succeeded", job.error
+    assert pseudonyms("first", "second") == ["human-", "outside-"]
+
+
 @pytest.mark.parametrize(
     ("row", "said"),
     [
@@ -276,6 +306,9 @@ def test_the_full_format_keeps_what_only_it_can_say(project: Project) -> None:
         ({"campaign": {"id": "c1"}}, "described twice"),
         ({"campaign": {"id": "c3", "kind": "song"}}, "kind of a campaign"),
         ({"campaign": {"id": "c3", "protocol": {"colour": 1}}}, "protocol cannot be used"),
+        ({"campaign": {"id": "c3", "guidelines": {"²": "x"}}}, "guidelines are an object"),
+        ({"campaign": {"id": "c3", "guidelines": {"99999999999": "x"}}}, "from 1 to 1,000,000"),
+        ({"campaign": {"id": "c3", "guidelines": {"0": "x"}}}, "guidelines are an object"),
     ],
 )
 def test_what_the_full_format_cannot_say_is_a_bad_row(project: Project, row: dict[str, Any], said: str) -> None:
