@@ -61,8 +61,8 @@ class FileSource(PydanticBaseSettingsSource):
         return {name: value for name, value in found.items() if value is not None}
 
 
-def _setting(default: Any, group: str, description: str) -> Any:
-    return Field(default=default, description=description, json_schema_extra={"group": group})
+def _setting(default: Any, group: str, description: str, **bounds: Any) -> Any:
+    return Field(default=default, description=description, json_schema_extra={"group": group}, **bounds)
 
 
 PLACES, WEB, STORES, ENGINES, TRAINING = "Places", "Web", "Database and queue", "Engines", "Training"
@@ -77,19 +77,10 @@ class Env(BaseSettings):
     model_dirs: Names = _setting(
         (), PLACES, "Directories from which models may be registered, separated by commas; none means any directory."
     )
-    upload_max_mib: int = Field(
-        default=512, ge=1, description="Largest file that may be uploaded, in MiB.", json_schema_extra={"group": PLACES}
-    )
+    upload_max_mib: int = _setting(512, PLACES, "Largest file that may be uploaded, in MiB.", ge=1)
 
-    export_keep_days: int = Field(
-        default=7, ge=1, description="Days that the file of an export is kept.", json_schema_extra={"group": PLACES}
-    )
-    export_link_minutes: int = Field(
-        default=60,
-        ge=1,
-        description="Minutes that a link to the file of an export is good for.",
-        json_schema_extra={"group": PLACES},
-    )
+    export_keep_days: int = _setting(7, PLACES, "Days that the file of an export is kept.", ge=1)
+    export_link_minutes: int = _setting(60, PLACES, "Minutes that a link to the file of an export is good for.", ge=1)
 
     secret_key: SecretStr | None = _setting(
         None,
@@ -100,9 +91,7 @@ class Env(BaseSettings):
         False, WEB, "Show errors with their source in the browser. Never on a machine that others reach."
     )
     host: str = _setting("127.0.0.1", WEB, "Address that the web server binds to.")
-    port: int = Field(
-        default=8000, ge=0, le=65535, description="Port of the web server.", json_schema_extra={"group": WEB}
-    )
+    port: int = _setting(8000, WEB, "Port of the web server.", ge=0, le=65535)
     site_url: str = _setting("", WEB, "Address under which people reach the site, for links; unset: host and port.")
     allowed_hosts: Names = _setting(
         ("localhost", "127.0.0.1", "[::1]"), WEB, "Host names that the site answers to, separated by commas."
@@ -146,55 +135,26 @@ class Env(BaseSettings):
     vllm_command: str = _setting(
         "", ENGINES, "How vLLM is started; unset: the vllm beside this Python, else on the PATH."
     )
-    vllm_kv_cache_gib: float = Field(
-        default=0.5,
-        gt=0,
-        description="Memory for vLLM's key-value cache on a CPU.",
-        json_schema_extra={"group": ENGINES},
+    vllm_kv_cache_gib: float = _setting(0.5, ENGINES, "Memory for vLLM's key-value cache on a CPU.", gt=0)
+    vllm_gpu_memory_utilization: float = _setting(
+        0.6, ENGINES, "Share of a GPU's memory that vLLM may take.", gt=0, le=0.98
     )
-    vllm_gpu_memory_utilization: float = Field(
-        default=0.6,
-        gt=0,
-        le=0.98,
-        description="Share of a GPU's memory that vLLM may take.",
-        json_schema_extra={"group": ENGINES},
-    )
-    vllm_max_model_len: int = Field(
-        default=0,
-        ge=0,
-        description="Longest context in tokens; 0: what the model allows.",
-        json_schema_extra={"group": ENGINES},
-    )
-    vllm_start_timeout_seconds: int = Field(
-        default=600, ge=10, description="Longest wait for vLLM to become healthy.", json_schema_extra={"group": ENGINES}
-    )
-    vllm_max_loras: int = Field(
-        default=4, ge=1, description="Adapters that one batch may mix.", json_schema_extra={"group": ENGINES}
-    )
-    vllm_max_cpu_loras: int = Field(
-        default=16, ge=1, description="Adapters that vLLM keeps in memory.", json_schema_extra={"group": ENGINES}
-    )
+    vllm_max_model_len: int = _setting(0, ENGINES, "Longest context in tokens; 0: what the model allows.", ge=0)
+    vllm_start_timeout_seconds: int = _setting(600, ENGINES, "Longest wait for vLLM to become healthy.", ge=10)
+    vllm_max_loras: int = _setting(4, ENGINES, "Adapters that one batch may mix.", ge=1)
+    vllm_max_cpu_loras: int = _setting(16, ENGINES, "Adapters that vLLM keeps in memory.", ge=1)
     vllm_max_lora_rank: Literal[8, 16, 32, 64, 128, 256] = _setting(32, ENGINES, "Largest rank of an adapter.")
-    vllm_threads: int = Field(
-        default=0, ge=0, description="CPU threads for vLLM; 0: all but one core.", json_schema_extra={"group": ENGINES}
-    )
+    vllm_threads: int = _setting(0, ENGINES, "CPU threads for vLLM; 0: all but one core.", ge=0)
     vllm_extra_args: str = _setting("", ENGINES, "Further arguments for `vllm serve`, as typed in a shell.")
     hub_offline: bool = _setting(
         True, ENGINES, "Never ask a model hub for anything. Switch off to register models by their hub id."
     )
 
-    training_threads: int = Field(
-        default=1,
-        ge=1,
-        description="CPU threads of a training run; 1 repeats bit for bit.",
-        json_schema_extra={"group": TRAINING},
-    )
+    training_threads: int = _setting(1, TRAINING, "CPU threads of a training run; 1 repeats bit for bit.", ge=1)
     training_launcher: str = _setting(
         "", TRAINING, "Command before the recipe, for example `accelerate launch`; unset: this Python."
     )
-    keep_checkpoints: int = Field(
-        default=2, ge=1, description="Checkpoints kept for each run.", json_schema_extra={"group": TRAINING}
-    )
+    keep_checkpoints: int = _setting(2, TRAINING, "Checkpoints kept for each run.", ge=1)
 
     @classmethod
     def settings_customise_sources(
