@@ -66,6 +66,7 @@ def _setting(default: Any, group: str, description: str, **bounds: Any) -> Any:
 
 
 PLACES, WEB, STORES, ENGINES, TRAINING = "Places", "Web", "Database and queue", "Engines", "Training"
+PUSHING = "Pushing datasets"
 
 
 class Env(BaseSettings):
@@ -147,7 +148,9 @@ class Env(BaseSettings):
     vllm_threads: int = _setting(0, ENGINES, "CPU threads for vLLM; 0: all but one core.", ge=0)
     vllm_extra_args: str = _setting("", ENGINES, "Further arguments for `vllm serve`, as typed in a shell.")
     hub_offline: bool = _setting(
-        True, ENGINES, "Never ask a model hub for anything. Switch off to register models by their hub id."
+        True,
+        ENGINES,
+        "Never ask a hub for anything. Switch off to register models by their hub id, or to push datasets.",
     )
 
     training_threads: int = _setting(1, TRAINING, "CPU threads of a training run; 1 repeats bit for bit.", ge=1)
@@ -155,6 +158,20 @@ class Env(BaseSettings):
         "", TRAINING, "Command before the recipe, for example `accelerate launch`; unset: this Python."
     )
     keep_checkpoints: int = _setting(2, TRAINING, "Checkpoints kept for each run.", ge=1)
+
+    hub_token: SecretStr | None = _setting(
+        None,
+        PUSHING,
+        "Token of a hub that may write there: researchers may then push datasets to it. Needs WHETSTONE_HUB_OFFLINE=false.",
+    )
+    hub_endpoint: str = _setting("", PUSHING, "Address of the hub; unset: the one that huggingface_hub knows.")
+    s3_url: str = _setting(
+        "", PUSHING, "Where researchers may push datasets on S3-compatible storage: s3://bucket or s3://bucket/folder."
+    )
+    s3_endpoint: str = _setting("", PUSHING, "Address of that storage, for example http://minio:9000; unset: AWS.")
+    s3_region: str = _setting("", PUSHING, "Region of the bucket; unset: us-east-1.")
+    s3_access_key_id: str = _setting("", PUSHING, "Access key that may list, write and delete there.")
+    s3_secret_access_key: SecretStr | None = _setting(None, PUSHING, "The secret of that key.")
 
     @classmethod
     def settings_customise_sources(
@@ -196,7 +213,14 @@ class Env(BaseSettings):
             raise ValueError("must be a broker's address, for example redis://127.0.0.1:6379/0")
         return url
 
-    @field_validator("site_url")
+    @field_validator("s3_url")
+    @classmethod
+    def _names_a_bucket(cls, url: str) -> str:
+        if url and not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._/-]*)?", url):
+            raise ValueError("must be s3://bucket or s3://bucket/folder")
+        return url.rstrip("/")
+
+    @field_validator("site_url", "hub_endpoint", "s3_endpoint")
     @classmethod
     def _whole_address(cls, url: str) -> str:
         parts = urlsplit(url)

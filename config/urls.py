@@ -28,6 +28,7 @@ urlpatterns = [
     path("api/v1/", include("training.api_urls")),
     path("api/v1/", include("loop.api_urls")),
     path("api/v1/", include("training.exports.api_urls")),
+    path("api/v1/", include("training.pushing.api_urls")),
 ]
 
 handler400 = "core.problems.bad_request"

@@ -216,6 +216,68 @@ class ComparisonJobEvent(EventFields):
     subject = models.ForeignKey(ComparisonJob, on_delete=models.CASCADE, related_name="events")
 
 
+class PushJob(JobFields):
+    """A frozen dataset, or one export of it, sent to a hub or to S3-compatible storage. Credentials are settings, never rows."""
+
+    job_task: ClassVar = "training.tasks.run_push"
+
+    class Destination(models.TextChoices):
+        HUB = "hub", "Hub"
+        S3 = "s3", "S3-compatible storage"
+
+    key = models.CharField(max_length=12, unique=True, default=new_key, editable=False)
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="pushes")
+    snapshot = models.ForeignKey(Snapshot, on_delete=models.CASCADE, related_name="pushes")
+    export = models.ForeignKey(
+        ExportJob,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="pushes",
+        help_text="null: the dataset itself",
+    )
+    destination = models.CharField(max_length=10, choices=Destination.choices)
+    target = models.CharField(max_length=200, help_text="as typed: owner/name on a hub, a folder on S3")
+    address = models.CharField(max_length=500, help_text="the whole of it")
+    is_public = models.BooleanField(default=False, help_text="of a repository that the push makes")
+    with_votes = models.BooleanField(
+        default=False, help_text="with the records, the lineage and the rows as JSON Lines"
+    )
+    source_sha256 = models.CharField(max_length=64, help_text="the dataset's directory that it is made from")
+    # Whose place it is: what lies there already is overwritten only where this project put it there.
+    begun_at = models.DateTimeField(null=True, blank=True, help_text="when the place was found free, or ours")
+    sent = models.JSONField(default=dict, help_text="file -> SHA-256, of those that lie there whole")
+    n_files = models.PositiveIntegerField(default=0)
+    n_bytes = models.BigIntegerField(default=0)
+    revision = models.CharField(max_length=64, blank=True, help_text="commit on a hub; on S3 the manifest's hash")
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            status_check("push_status", JobStatus),
+            models.CheckConstraint(condition=Q(destination__in=["hub", "s3"]), name="push_destination_known"),
+            models.UniqueConstraint(
+                fields=["address"],
+                condition=Q(status__in=["queued", "running", "cancelling"]),
+                name="one_open_push_to_an_address",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"push to {self.address}"
+
+    @property
+    def is_done(self) -> bool:
+        return self.status == JobStatus.SUCCEEDED
+
+
+class PushJobEvent(EventFields):
+    subject = models.ForeignKey(PushJob, on_delete=models.CASCADE, related_name="events")
+
+
 class TrainingRun(JobFields):
     """One method on one snapshot from one model, with a frozen spec. Its child process is replaceable."""
 

@@ -38,6 +38,13 @@ def run_comparison(comparison_id: int) -> None:
     compare(comparison_id)
 
 
+@shared_task(name="training.tasks.run_push", ignore_result=True)
+def run_push(push_id: int) -> None:
+    from training.pushing.job import run_push as push
+
+    push(push_id)
+
+
 @shared_task(name="training.tasks.run_evaluation", ignore_result=True)
 def run_evaluation(evaluation_id: int) -> None:
     from training.evaluate import run_evaluation as evaluate

@@ -4,6 +4,7 @@ from django.urls import path
 
 from training import dataset_history_views, dataset_views, erasing_views, evaluation_views, lineage_views, run_views
 from training.exports import views as export_views
+from training.pushing import views as push_views
 
 app_name = "training"
 
@@ -14,6 +15,9 @@ urlpatterns = [
     path("datasets/exports/<slug:key>/cancel/", export_views.cancel, name="export-cancel"),
     path("datasets/exports/<slug:key>/again/", export_views.again, name="export-again"),
     path("datasets/exports/<slug:key>/file/<str:signed>/<str:name>", export_views.export_file, name="export-file"),
+    path("datasets/pushes/<slug:key>/", push_views.push, name="push"),
+    path("datasets/pushes/<slug:key>/cancel/", push_views.cancel, name="push-cancel"),
+    path("datasets/pushes/<slug:key>/again/", push_views.again, name="push-again"),
     path("datasets/<slug:key>/", dataset_views.dataset, name="snapshot"),
     path("datasets/<slug:key>/cancel/", dataset_views.cancel, name="snapshot-cancel"),
     path("datasets/<slug:key>/again/", dataset_views.again, name="snapshot-again"),
@@ -28,6 +32,7 @@ urlpatterns = [
     path("datasets/<slug:key>/files/<str:name>", dataset_views.dataset_file, name="snapshot-file"),
     path("datasets/<slug:key>/rows/<slug:row>/", dataset_views.dataset_row, name="snapshot-row"),
     path("datasets/<slug:key>/export/", export_views.new_export, name="export-new"),
+    path("datasets/<slug:key>/push/", push_views.new_push, name="push-new"),
     path("runs/", run_views.runs, name="runs"),
     path("runs/new/", run_views.new_run, name="run-new"),
     path("runs/<slug:key>/", run_views.run, name="run"),

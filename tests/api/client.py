@@ -67,6 +67,7 @@ OBJECTS = {
     "datasets/<slug:key>/rows/<slug:row>": "datasets/<slug:key>/rows/<slug:row>",
     "exports/<slug:key>": "datasets/exports/<slug:key>",
     "exports/<slug:key>/files/<str:name>": "datasets/exports/<slug:key>/file/<str:signed>/<str:name>",
+    "pushes/<slug:key>": "datasets/pushes/<slug:key>",
     "runs/<slug:key>": "runs/<slug:key>",
     "evaluations/<slug:key>": "evaluations/<slug:key>",
     "judgements/<slug:key>": "judgements/<slug:key>",

@@ -85,6 +85,7 @@ PROJECT: dict[str, str] = {
             "GET SM": (
                 "datasets/<slug:key>/since/",
                 "datasets/", "datasets/<slug:key>/", "datasets/<slug:key>/files/<str:name>", "datasets/<slug:key>/rows/<slug:row>/",
+                "datasets/pushes/<slug:key>/",
                 "datasets/exports/<slug:key>/", "datasets/exports/<slug:key>/file/<str:signed>/<str:name>",
                 "deployments/<slug:key>/", "evaluations/", "evaluations/<slug:key>/", "generate/", "generate/<slug:key>/",
                 "generate/<slug:key>/answers/", "models/", "models/<slug:key>/", "models/fetches/<slug:key>/", "prompts/",
@@ -92,7 +93,7 @@ PROJECT: dict[str, str] = {
                 "prompts/imports/<slug:key>/report.csv", "runs/", "runs/<slug:key>/", "rounds/", "rounds/<int:number>/",
             ),
             "GET SM, POST SM": (
-                "datasets/<slug:key>/export/", "datasets/<slug:key>/compare/",
+                "datasets/<slug:key>/export/", "datasets/<slug:key>/compare/", "datasets/<slug:key>/push/",
                 "datasets/new/", "deployments/", "evaluations/new/", "generate/new/", "models/new/", "prompts/<slug:key>/import/",
                 "prompts/import/", "runs/new/", "rounds/new/",
             ),
@@ -100,6 +101,7 @@ PROJECT: dict[str, str] = {
                 "datasets/<slug:key>/again/", "datasets/<slug:key>/anew/", "datasets/<slug:key>/cancel/",
                 "datasets/<slug:key>/check/", "datasets/<slug:key>/compare/cancel/",
                 "datasets/exports/<slug:key>/again/", "datasets/exports/<slug:key>/cancel/",
+                "datasets/pushes/<slug:key>/again/", "datasets/pushes/<slug:key>/cancel/",
                 "deployments/<slug:key>/cancel/", "deployments/<slug:key>/retire/", "deployments/<slug:key>/retry/",
                 "deployments/roll-back/", "evaluations/<slug:key>/again/", "evaluations/<slug:key>/cancel/",
                 "evaluations/<slug:key>/reveal/", "generate/<slug:key>/cancel/", "generate/<slug:key>/go-on/",
@@ -256,13 +258,13 @@ API: dict[str, str] = {
             ),
             "POST export": (
                 "datasets/preview", "datasets/<slug:key>/cancel", "datasets/<slug:key>/retry", "datasets/<slug:key>/check",
-                "exports/<slug:key>/cancel", "datasets/<slug:key>/anew",
+                "exports/<slug:key>/cancel", "datasets/<slug:key>/anew", "pushes/<slug:key>/cancel", "pushes/<slug:key>/retry",
             ),
             "GET export": (
                 "export-formats", "exports/<slug:key>", "exports/<slug:key>/files/<str:name>",
-                "datasets/<slug:key>/files/<str:name>",
+                "datasets/<slug:key>/files/<str:name>", "push-destinations", "pushes/<slug:key>",
             ),
-            "GET export, POST export": ("datasets/<slug:key>/exports",),
+            "GET export, POST export": ("datasets/<slug:key>/exports", "datasets/<slug:key>/pushes"),
             "GET read/train, POST train": ("runs", "evaluations"),
             "GET read/train": ("runs/<slug:key>", "runs/<slug:key>/metrics", "evaluations/<slug:key>"),
             "POST train": (

@@ -28,7 +28,7 @@ from tests.annotation.test_practice import write_items
 from tests.training.judged import freeze, make_arm, make_judged
 from training.exports.job import run_export, start_export
 from training.exports.links import link_for
-from training.models import Erasure, Evaluation, Snapshot, TrainingRun
+from training.models import Erasure, Evaluation, PushJob, Snapshot, TrainingRun
 from training.snapshots import directory_of
 
 YEAR = timedelta(days=365)
@@ -210,6 +210,10 @@ class World:
         job = start_export(snapshot=snapshot, file_format="hh", container="jsonl", by=None)
         run_export(job.pk)
         job.refresh_from_db()
+        push = PushJob.objects.create(
+            project=self.project, snapshot=snapshot, destination="s3", target="frozen", address="s3://bucket/frozen", status="failed"
+        )  # fmt: skip
+        self.values["datasets/pushes/<slug:key>"] = push.key
         links = {letter: link_for(job, user) for letter, user in {**self.members, "*": self.all_roles}.items()}
         signed = "datasets/exports/<slug:key>/file/<str:signed>"
         self.links = {letter: {signed: link.split("/")[-2]} for letter, link in links.items()}

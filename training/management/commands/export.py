@@ -1,4 +1,4 @@
-"""Write a frozen dataset in a format that others read, on this machine, at once and without a worker."""
+"""Write a frozen dataset in a format that others read, or push it to a hub or to S3, at once and without a worker."""
 
 import argparse
 import shutil
@@ -13,16 +13,26 @@ from core.errors import DomainError
 from core.jobs import JobStatus
 from training.exports.formats import FORMATS
 from training.exports.job import file_of, run_export, start_export
+from training.models import ExportJob, Snapshot
+from training.pushing.job import run_push, start_push
+from training.pushing.places import address_of, destination_named
 
 
 class Command(BaseCommand):
-    help = "Write a frozen dataset in a format (docs/reference/export-formats.md), with a progress bar."
+    help = "Write a frozen dataset in a format (docs/reference/export-formats.md), or push it, with a progress bar."
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("dataset", help="its name or its key")
-        parser.add_argument("to", type=Path, help="the file to write, or a directory for it")
+        parser.add_argument("file", type=Path, nargs="?", help="the file to write, or a directory for it")
+        parser.add_argument("--to", metavar="PLACE", help="push it instead: hub:owner/name or s3:folder")
+        parser.add_argument("--public", action="store_true", help="of a push: make the repository public")
+        parser.add_argument("--with-votes", action="store_true", help="of a push without --format: every vote, too")
         parser.add_argument("--project", required=True, help="the project's name in its address")
-        parser.add_argument("--format", default="trl-preference", choices=[each.name for each in FORMATS])
+        parser.add_argument(
+            "--format",
+            choices=[each.name for each in FORMATS],
+            help="trl-preference; of a push: the frozen dataset itself",
+        )
         parser.add_argument("--container", default="jsonl", help="jsonl, jsonl.zst, parquet, csv ...")
         parser.add_argument("--split", default="train", choices=["train", "test"])
         parser.add_argument("--details", action="store_true", help="the further columns of the format")
@@ -31,6 +41,8 @@ class Command(BaseCommand):
         parser.add_argument("--by", help="the user who exports it")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if bool(options["file"]) == bool(options["to"]):
+            raise CommandError("Give the file to write, or --to with the place to push to.")
         project = Project.objects.filter(slug=options["project"]).first()
         if project is None:
             raise CommandError(f"There is no project {options['project']!r}.")
@@ -41,19 +53,43 @@ class Command(BaseCommand):
         snapshot = (project.snapshots.filter(key=wanted) or project.snapshots.filter(name=wanted)).first()
         if snapshot is None:
             raise CommandError(f"There is no dataset {wanted!r} in this project.")
-        chosen = {name: options[name] for name in ("split", "details", "models", "people")}
         try:
-            job = start_export(
-                snapshot=snapshot, file_format=options["format"], container=options["container"], options=chosen, by=by
-            )
-            if not job.is_terminal:
-                done_with_bar(job, lambda: run_export(job.pk), stream=self.stderr)
-            if job.status != JobStatus.SUCCEEDED:
-                raise CommandError(job.error or "A worker has taken this export; its page says when it is written.")
-            to = options["to"] / job.filename if options["to"].is_dir() else options["to"]
-            shutil.copyfile(file_of(job), to)
+            if options["to"]:
+                self._push(snapshot, options, by)
+            else:
+                self._write(snapshot, options, by)
         except DomainError as problem:
             raise CommandError(f"{problem.sentence} {problem.how}".strip()) from None
         except OSError as problem:
             raise CommandError(f"The file could not be written: {problem.strerror}.") from None
-        self.stdout.write(f"{to}: {job.n_rows:,} rows, sha256 {job.sha256}")
+
+    def _write(self, snapshot: Snapshot, options: dict[str, Any], by: User | None) -> None:
+        job = self._exported(snapshot, options, by)
+        path = options["file"] / job.filename if options["file"].is_dir() else options["file"]
+        shutil.copyfile(file_of(job), path)
+        self.stdout.write(f"{path}: {job.n_rows:,} rows, sha256 {job.sha256}")
+
+    def _push(self, snapshot: Snapshot, options: dict[str, Any], by: User | None) -> None:
+        to, _, target = options["to"].partition(":")
+        address_of(destination_named(to).name, snapshot.project, target)  # before a file is written for it
+        export = self._exported(snapshot, options, by) if options["format"] else None
+        push = start_push(
+            snapshot=snapshot, to=to, target=target, export=export, is_public=options["public"],
+            with_votes=options["with_votes"], by=by,
+        )  # fmt: skip
+        done_with_bar(push, lambda: run_push(push.pk), stream=self.stderr)
+        if push.status != JobStatus.SUCCEEDED:
+            raise CommandError(push.error or "A worker has taken this push; its page says when it is done.")
+        self.stdout.write(f"{push.address}: {push.n_files} files, {push.n_bytes:,} bytes, revision {push.revision}")
+
+    def _exported(self, snapshot: Snapshot, options: dict[str, Any], by: User | None) -> ExportJob:
+        chosen = {name: options[name] for name in ("split", "details", "models", "people")}
+        job = start_export(
+            snapshot=snapshot, file_format=options["format"] or "trl-preference", container=options["container"],
+            options=chosen, by=by,
+        )  # fmt: skip
+        if not job.is_terminal:
+            done_with_bar(job, lambda: run_export(job.pk), stream=self.stderr)
+        if job.status != JobStatus.SUCCEEDED:
+            raise CommandError(job.error or "A worker has taken this export; its page says when it is written.")
+        return job
