@@ -13,6 +13,7 @@ from accounts.models import Project, Role
 from core.htmx import render_page, see_other
 from core.jobs import JobStatus
 from training import comparisons, freezing
+from training.blinding import note_rows_seen
 from training.comparing import Comparison, Difference, compare, require_comparable
 from training.comparisons import n_rows_of
 from training.dataset_views import ShownRow, snapshot_or_404
@@ -112,6 +113,8 @@ def compare_with(request: HttpRequest, project: Project, key: str) -> HttpRespon
             ctx = replace(ctx, comparison=compare(other, snapshot))
         else:
             ctx = replace(ctx, job=job, other=other)
+        if ctx.comparison:
+            note_rows_seen(person(request), other, snapshot)
     return render_page(request, "training/dataset_compare.html", "training/_dataset_compare.html", ctx)
 
 

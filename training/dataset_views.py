@@ -14,13 +14,12 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts.access import person, project_view
-from accounts.models import Project, Role, User
+from accounts.models import Project, Role
 from core.errors import DomainError
 from core.htmx import render_page, see_other
 from core.storage import MANIFEST, artifact_path, read_manifest
-from generation.models import GenerationJob
-from generation.sampling import may_see_models
 from training import freezing
+from training.blinding import hides_rows, note_file_had, note_rows_seen
 from training.dataset_form import DatasetForm
 from training.downloads import download, note_download
 from training.erasing import may_erase
@@ -46,7 +45,7 @@ FILE_WORDS = {
     "unpaired-test.parquet": "Held-out answers without a pair, Parquet",
     "near_duplicates.jsonl": "Held-out prompts that are nearly the same as one that is trained on",
     "lineage.jsonl": "Which judgements each row comes from",
-    "records.jsonl": "Every judged task with all votes: the full format",
+    "records.jsonl": "Every judged task with all votes: the full format. It names models: you no longer judge their answers blind",
     "dataset.json": "Recipe, columns and counts",
     "README.md": "Card: what it is, who judged, how it was made",
     "manifest.json": "Hashes of all files",
@@ -118,7 +117,7 @@ def new_dataset(request: HttpRequest, project: Project) -> HttpResponse:
         preview=found,
         problem=problem,
         has_campaigns=bool(campaigns),
-        hides_rows=_tells_models(form.options(values), person(request)),
+        hides_rows=hides_rows(form.options(values), person(request)),
     )
     return render_page(request, "training/dataset_new.html", "training/_dataset_new.html", ctx, status=status)
 
@@ -131,15 +130,6 @@ def _preview(project: Project, form: DatasetForm, values: dict[str, Any]) -> tup
         return preview(project=project, **options), ""
     except DomainError as problem:
         return None, f"{problem.sentence} {problem.how}".strip()
-
-
-def _tells_models(options: Mapping[str, Any], user: User) -> bool:
-    """Whether rows chosen by model would tell this person who wrote an answer that may still be judged."""
-    selection = options["selection"]
-    if not any(selection[name] for name in ("models", "not_models", "only_current_policy")):
-        return False
-    jobs = GenerationJob.objects.filter(campaigns__in=options["campaigns"]).distinct()
-    return not all(may_see_models(job, user) for job in jobs)
 
 
 def _free_name(project: Project) -> str:
@@ -239,6 +229,7 @@ def dataset(request: HttpRequest, project: Project, key: str) -> HttpResponse:
     if snapshot.is_ready:
         try:
             rows, files, near = _first_rows(snapshot), _files(snapshot), _near(snapshot)
+            note_rows_seen(person(request), snapshot)
         except (DomainError, OSError) as trouble:
             problem = getattr(trouble, "sentence", "The files of this dataset cannot be read.")
     ctx = DatasetPage(
@@ -304,6 +295,7 @@ def send_file(request: HttpRequest, snapshot: Snapshot, name: str) -> HttpRespon
         note_download(
             "dataset.download", user=person(request), project=snapshot.project, subject=snapshot, detail=detail
         )
+        note_file_had(snapshot, person(request), name=name)
     return download(request, directory / name, name=f"{snapshot.name}-{name}", sha256=sha256)
 
 
@@ -325,6 +317,7 @@ def dataset_row(request: HttpRequest, project: Project, key: str, row: str) -> H
     if found is None or "kind" in found[1]:
         raise Http404("There is no such pair.")
     pair, entry = found
+    note_rows_seen(person(request), snapshot)
     ctx = RowPage(
         project=project,
         snapshot=snapshot,

@@ -12,6 +12,7 @@ from core.api import StrictSerializer
 from core.errors import Conflict
 from training import comparisons, freezing
 from training.api.snapshots import READERS, SnapshotSerializer
+from training.blinding import note_rows_seen
 from training.comparing import Comparison, compare, require_comparable
 from training.models import ComparisonJob, Snapshot
 from training.since import WORDS, excluded_since
@@ -93,13 +94,16 @@ class Compare(_History):
         require_comparable(first, second)
         job = comparisons.comparison_of(first, second)
         if job is not None and job.is_ready:
-            return comparisons.result_of(job)
-        if comparisons.is_small(first, second):
-            return compare(first, second)
-        raise Conflict(
-            "These datasets are too large to compare while you wait.",
-            how="POST to this address, and ask again when its job has ended.",
-        )
+            found = comparisons.result_of(job)
+        elif comparisons.is_small(first, second):
+            found = compare(first, second)
+        else:
+            raise Conflict(
+                "These datasets are too large to compare while you wait.",
+                how="POST to this address, and ask again when its job has ended.",
+            )
+        note_rows_seen(self.by, first, second)
+        return found
 
     @call(Scope.EXPORT, asks=NewComparisonSerializer, tells=ComparisonJobSerializer, status=201)
     def post(self, given: Given, key: str) -> Any:

@@ -1,6 +1,6 @@
 """The API of frozen datasets: preview, freeze, their rows, files and lineage."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from core.api import StrictSerializer, answer_page
 from core.errors import require
 from core.jobs import JobStatus
 from training import freezing
+from training.blinding import hides_rows, note_rows_seen
 from training.formats.ballots import SPLITS
 from training.formats.files import row_and_lineage
 from training.models import Snapshot
@@ -96,8 +97,9 @@ class Snapshots(_Snapshots):
 class SnapshotPreview(_Snapshots):
     @call(Scope.EXPORT, asks=RecipeSerializer, tells=PreviewSerializer)
     def post(self, given: Given) -> Any:
-        """What a freeze would give at this moment. Writes nothing."""
-        return preview(project=self.project, **given)
+        """What a freeze would give at this moment. Rows chosen by model are hidden while people may still judge them."""
+        found, is_hidden = preview(project=self.project, **given), hides_rows(given, self.by)
+        return replace(found, first_rows=()) if is_hidden else found
 
 
 class OneSnapshot(_Snapshots):
@@ -163,8 +165,10 @@ class Rows(_Snapshots):
     @call(*READERS, query=RowFilterSerializer, lists=RowSerializer)
     def get(self, given: Given, key: str) -> Any:
         """The rows of one split, in the order of the file."""
-        path = directory_of(self.found(self.rows, key=key)) / f"{given['split']}.jsonl"
+        snapshot = self.found(self.rows, key=key)
+        path = directory_of(snapshot) / f"{given['split']}.jsonl"
         rows, following = lines_from(path, given.get("cursor", "0"), given["limit"])
+        note_rows_seen(self.by, snapshot)
         return answer_page(self.request, rows, following)
 
 
@@ -185,8 +189,10 @@ class RowLineage(_Snapshots):
     @call(*READERS, tells=RowLineageSerializer)
     def get(self, given: Given, key: str, row: str) -> Any:
         """One row with the judgements that it comes from."""
-        found = row_and_lineage(directory_of(self.found(self.rows, key=key)), row)
+        snapshot = self.found(self.rows, key=key)
+        found = row_and_lineage(directory_of(snapshot), row)
         if found is None:
             raise NotFound("There is no such row.")
         told, entry = found
+        note_rows_seen(self.by, snapshot)
         return {"id": row, "split": entry["split"], "row": told, "judgements": entry["judgements"]}

@@ -30,7 +30,10 @@ class ExportForm(forms.Form):
     )
     details = forms.BooleanField(label="Further columns: ids, votes behind a row, weights", required=False)
     models = forms.BooleanField(
-        label="Name the models", required=False, help_text="Otherwise they are left out, or called model-1, model-2 …"
+        label="Name the models",
+        required=False,
+        help_text="Otherwise they are left out, or called model-1, model-2 … "
+        "Who fetches the file no longer judges these answers blind.",
     )
     people = forms.BooleanField(
         label="Name the annotators by their pseudonyms",

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from accounts.access import person, project_view
 from accounts.models import Project, Role
 from core.htmx import render_page, see_other
+from training.blinding import note_file_had
 from training.dataset_views import snapshot_or_404
 from training.downloads import download, note_download
 from training.exports import job as exports
@@ -153,4 +154,5 @@ def send(request: HttpRequest, job: ExportJob) -> Any:
     if request.method == "GET":
         detail = {"file": job.filename, "export": job.key, "dataset": job.snapshot.name}
         note_download("export.download", user=person(request), project=job.project, subject=job, detail=detail)
+        note_file_had(job.snapshot, person(request), names_models=bool(job.options["models"]))
     return download(request, path, name=job.filename, sha256=job.sha256)
