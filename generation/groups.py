@@ -11,9 +11,10 @@ from typing import Literal
 
 from core.bulk import among
 from core.ids import content_sha256, group_sha256, split_for
+from core.jobs import JobStatus
 from core.reading import BadRow
 from core.storage import home
-from generation.models import Prompt
+from generation.models import Prompt, PromptImport, PromptSet
 from generation.prompt_readers import PromptRow
 
 Split = Literal["train", "holdout"]
@@ -77,8 +78,20 @@ class Groups:
 
     def _in_project(self, groups: Iterable[str]) -> dict[str, tuple[Split, str]]:
         """Where the project has a group already, in this set or another; (split, name of the set)."""
-        there = among(Prompt.objects.filter(set__project_id=self.project_id).ready(), "group_sha256", groups)
-        return {group: (split, name) for group, split, name in there.values_list("group_sha256", "split", "set__name")}  # type: ignore[misc]
+        # By the groups alone: asked for the project's, SQLite walks along all of its prompts.
+        columns = ("group_sha256", "split", "set_id", "brought_by_id")
+        there = list(among(Prompt.objects.all(), "group_sha256", groups).values_list(*columns))
+        if not there:
+            return {}
+        sets = PromptSet.objects.filter(project=self.project_id, pk__in={set_id for _, _, set_id, _ in there})
+        names = dict(sets.values_list("pk", "name"))
+        imports = PromptImport.objects.filter(pk__in={brought_by for *_, brought_by in there if brought_by})
+        hidden = set(imports.exclude(status=JobStatus.SUCCEEDED).values_list("pk", flat=True))
+        return {
+            group: (split, names[set_id])
+            for group, split, set_id, brought_by in there
+            if set_id in names and brought_by not in hidden
+        }
 
     def conflicts(self, rows: Sequence[PromptRow], hashes: Sequence[str] = ()) -> list[BadRow]:
         """Rows that would put one group on both sides of the border between training and holdout.
