@@ -28,6 +28,12 @@ def test_the_bytes_are_equal(value):
     assert canonical(value) == canonical_json(value)
 
 
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([0.0, -0.0, 1e-5, 1e-4, 1e16])))
+def test_the_bytes_are_equal_where_the_caller_names_the_floats(floats):
+    value = {"text": ["a", "\u2028"], "n": 3, "floats": floats}
+    assert canonical(value, floats=floats) == canonical_json(value)
+
+
 @pytest.mark.parametrize("odd", ["\u2028\u2029\x85", "\x7f\x00\x1f", '\r\n\t"\\/', "\ufeff\U0001f600", "e\u0301"])
 def test_odd_text_is_written_alike(odd):
     assert canonical({odd: [odd]}) == canonical_json({odd: [odd]})
