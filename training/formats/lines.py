@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from core.behind import Behind
 
-BLOCK_BYTES = 4 << 20  # of lines; also what becomes one row group of Parquet
+BLOCK_BYTES = 2 << 20  # of lines; also what becomes one row group of Parquet
 
 
 class Lines:
