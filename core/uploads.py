@@ -38,6 +38,15 @@ def keep_upload(upload: BinaryIO | Path, kind: str) -> tuple[Path, str]:
     return stored, digest.hexdigest()
 
 
+def require_same(is_same: bool) -> None:
+    """Of what was sent under a key that has been here before. Raises DomainError where it is not what came with the key then."""
+    if not is_same:
+        raise DomainError(
+            "This has been sent before, with another file or under another name.",
+            how="Send a new Idempotency-Key, or open the form again.",
+        )
+
+
 def plain_name(filename: str) -> str:
     """What an upload was called, without a path: for showing, never for opening."""
     return Path(filename.replace("\\", "/").replace("\x00", "")).name[:200]

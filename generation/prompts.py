@@ -26,7 +26,7 @@ from core.jobs import (
     requeue,
 )
 from core.storage import home
-from core.uploads import keep_upload, plain_name
+from core.uploads import keep_upload, plain_name, require_same
 from generation.models import Prompt, PromptImport, PromptSet
 from generation.prompt_readers import (
     Format,
@@ -60,19 +60,30 @@ def start_import(
     """Keep the upload under a name of our own and queue its import, into a new set or an existing one.
 
     allow_secrets  rows that hold what looks like a secret come in too: an admin's decision
-    key            the import's key where the form brings one: the same form sent twice is one import
+    key            the import's key where the form brings one: the same form sent twice, or twice at once, is one import; with
+                   another file or set it is refused
     enqueue        false for a caller that runs it itself
     Raises DomainError for a file that cannot be an import, a name that is taken, or a set that is being imported into.
     """
-    if key and (twin := PromptImport.objects.filter(set__project=project, key=key).first()):
-        return twin
     require(
         not allow_secrets or by is None or _is_admin(by, project),
         "Only an admin of the project lets rows in that hold what looks like a secret.",
     )
     sweep_uploads()
     stored, sha256 = keep_upload(upload, "prompts")
+
+    def sent_before() -> PromptImport | None:
+        twin = PromptImport.objects.filter(set__project=project, key=key).select_related("set").first() if key else None
+        require_same(
+            twin is None
+            or (twin.sha256 == sha256 and (twin.set == prompt_set if prompt_set else twin.set.name == name.strip()))
+        )
+        return twin
+
     try:
+        if twin := sent_before():
+            stored.unlink(missing_ok=True)
+            return twin
         return _queue(
             project=project,
             stored=stored,
@@ -87,8 +98,11 @@ def start_import(
             key=key or new_key(),
             enqueue=enqueue,
         )
-    except BaseException:
+    except BaseException as problem:
         stored.unlink(missing_ok=True)
+        # Sent twice at once, and the other was faster: its set, or its import into this one, stands in the way.
+        if isinstance(problem, DomainError) and (twin := sent_before()):
+            return twin
         raise
 
 

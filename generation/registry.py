@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -20,6 +20,7 @@ from core.beating import CancelAsked, Keeper, LeaseLost
 from core.errors import DomainError, require
 from core.ids import new_key
 from core.jobs import cancelled, claim, enqueue_on_commit, fail, finish
+from core.uploads import require_same
 from generation.artifacts import ModelFacts, fetch_from_hub, inspect_model_dir
 from generation.models import ModelFetch, ModelVersion
 
@@ -149,7 +150,7 @@ def start_fetch(
     source = source.strip()
     require(HUB_ID.fullmatch(source), "That is no hub id.", how="Write owner/name, or owner/name@revision.")
     refuse_hub_where_offline(source)
-    if key and (twin := project.model_fetches.filter(key=key).first()):
+    if twin := _sent_before(project, key, source):
         return twin
     slug = slug or slug_for(project, source)
     require(
@@ -157,12 +158,30 @@ def start_fetch(
         f"There is a model “{slug}” in this project already.",
         how="Choose another name.",
     )
-    fetch = ModelFetch.objects.create(
-        key=key or new_key(), project=project, source=source, slug=slug, licence=licence, note=note, requested_by=by
-    )
+    try:
+        with transaction.atomic():
+            fetch = ModelFetch.objects.create(
+                key=key or new_key(),
+                project=project,
+                source=source,
+                slug=slug,
+                licence=licence,
+                note=note,
+                requested_by=by,
+            )
+    except IntegrityError:  # sent twice at once, and the other was faster
+        twin = _sent_before(project, key, source)
+        require_same(twin is not None)
+        return cast(ModelFetch, twin)
     fetch.events.create(before="", after=fetch.status, by=by)
     enqueue_on_commit(fetch)
     return fetch
+
+
+def _sent_before(project: Project, key: str, source: str) -> ModelFetch | None:
+    twin = project.model_fetches.filter(key=key).first() if key else None
+    require_same(twin is None or twin.source == source)
+    return twin
 
 
 def run_fetch(fetch_id: int) -> None:

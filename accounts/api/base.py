@@ -74,7 +74,7 @@ class Call:
     scopes  the token carries one of these, and its owner may do it now
     asks    the body; ``query`` the address's parameters: nothing else of either is read
     tells   one object, with an ETag; ``lists``: a page of them; neither: an answer of its own kind, or none (204)
-    once    an Idempotency-Key makes a request that is sent again the same request
+    once    an Idempotency-Key makes a request that is sent again the same request; of an upload (``once_by_key``) its service does so
     """
 
     scopes: tuple[Scope, ...]
@@ -84,6 +84,7 @@ class Call:
     lists: Serializer | None = None
     status: int = 200
     once: bool = False
+    once_by_key: bool = False
     media_types: tuple[str, ...] = ()  # of a file
 
 

@@ -77,7 +77,7 @@ class ApiSchema(AutoSchema):
         found: list[Any] = [self.call.query] if self.call.query else []
         if self.call.lists:
             found.append(PageSerializer)
-        if self.call.once:
+        if self.call.once or self.call.once_by_key:
             found.append(
                 _header(HEADER, "Sent again with the same key, the request is answered as it was the first time.")
             )

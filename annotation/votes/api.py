@@ -119,7 +119,7 @@ class Imports(_VoteImports):
         """Imports of votes, newest first."""
         return self.rows
 
-    @call(Scope.IMPORT, asks=NewVoteImportSerializer, tells=VoteImportSerializer, status=201)
+    @call(Scope.IMPORT, asks=NewVoteImportSerializer, tells=VoteImportSerializer, status=201, once_by_key=True)
     def post(self, given: Given) -> Any:
         """Import votes of people from elsewhere: a job. 200 where this request or this file has been here before."""
         file, lines = given.get("file"), given.get("lines")

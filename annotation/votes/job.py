@@ -7,9 +7,9 @@ invisible (``storing``); one transaction then shows it all. A worker that is kil
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -36,7 +36,7 @@ from core.jobs import (
 from core.reading import UnreadableFile, has_byte_order_mark
 from core.tables import container_of
 from core.transitions import move
-from core.uploads import keep_upload, plain_name, uploads
+from core.uploads import keep_upload, plain_name, require_same, uploads
 
 KEPT_DRAFT_SECONDS = 2 * 24 * 3600
 
@@ -63,13 +63,12 @@ def start_import(
 
     source   where the people are from: one id from one source is one person in this project; the name, if empty
     mapping  role -> column (``sources.mapped``), for a table that no format knows; what is given counts even if one does
-    key      the import's key where the caller brings one: the same request sent twice is one import
+    key      the import's key where the caller brings one: the same request sent twice, or twice at once, is one import; with
+             another file or name it is refused
     enqueue  false for a caller that runs it itself
     The same file under the same name, imported or on its way, is that import again. Raises DomainError for a file that holds
     no votes, and for a name that is taken.
     """
-    if key and (twin := project.vote_imports.filter(key=key).first()):
-        return twin
     made = Choices.parse(choices or {})
     require(
         not made.allow_secrets or by is None or _is_admin(by, project),
@@ -80,7 +79,7 @@ def start_import(
     sweep_uploads()
     stored, sha256 = keep_upload(upload, "votes")
     try:
-        if twin := _same(project, name, sha256):
+        if twin := _sent_before(project, key, name, sha256) or _same(project, name, sha256):
             stored.unlink(missing_ok=True)
             return twin
         _refuse_taken(project, name)
@@ -93,6 +92,11 @@ def start_import(
             source=(source.strip() or name)[:60], choices=made, skip_bad_rows=skip_bad_rows, is_draft=is_draft, by=by,
             key=key or new_key(), enqueue=enqueue,
         )  # fmt: skip
+    except IntegrityError:  # sent twice at once, and the other was faster
+        stored.unlink(missing_ok=True)
+        twin = _sent_before(project, key, name, sha256)
+        require_same(twin is not None)
+        return cast(VoteImport, twin)
     except BaseException:
         stored.unlink(missing_ok=True)
         raise
@@ -116,6 +120,13 @@ def _is_admin(user: User, project: Project) -> bool:
 
 def _detail(job: VoteImport) -> dict[str, Any]:
     return {"name": job.name, **({"allow_secrets": True} if job.choices.get("allow_secrets") else {})}
+
+
+def _sent_before(project: Project, key: str, name: str, sha256: str) -> VoteImport | None:
+    """The import of the same request. Raises DomainError where its key came with another file."""
+    twin = project.vote_imports.filter(key=key).first() if key else None
+    require_same(twin is None or (twin.name, twin.sha256) == (name, sha256))
+    return twin
 
 
 def _same(project: Project, name: str, sha256: str) -> VoteImport | None:

@@ -58,11 +58,11 @@ class Models(ProjectApi):
         wanted = {name: given[name] for name in ("kind", "purpose") if name in given}
         return self.project.model_versions.select_related("parent").filter(**wanted)
 
-    @call(Scope.GENERATE, asks=NewModelSerializer, tells=RegisteredSerializer, status=201)
+    @call(Scope.GENERATE, asks=NewModelSerializer, tells=RegisteredSerializer, status=201, once=True)
     def post(self, given: Given) -> Any:
         """Register a base model."""
         if registry.is_hub_id(given["source"]):
-            fetch = registry.start_fetch(project=self.project, by=self.by, key=self.key_of_request(), **given)
+            fetch = registry.start_fetch(project=self.project, by=self.by, **given)
             return {"model": None, "fetch": fetch}
         return {"model": registry.register_base(project=self.project, by=self.by, **given), "fetch": None}
 

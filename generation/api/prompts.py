@@ -141,12 +141,9 @@ class PromptImports(_Imports):
         """Imports of prompts, newest first."""
         return self.rows
 
-    @call(Scope.GENERATE, asks=NewPromptImportSerializer, tells=PromptImportSerializer, status=201)
+    @call(Scope.GENERATE, asks=NewPromptImportSerializer, tells=PromptImportSerializer, status=201, once_by_key=True)
     def post(self, given: Given) -> Any:
-        """Import prompts: a job; follow it at its own address.
-
-        With an Idempotency-Key the same request sent again is the same import.
-        """
+        """Import prompts: a job; follow it at its own address. 200 where this request has been here before."""
         file, lines, into = given.get("file"), given.get("lines"), given.get("prompt_set")
         require((file is None) != (lines is None), "Send either a file or lines.")
         require((into is None) != ("name" not in given), "Name either a new set or an existing one.")

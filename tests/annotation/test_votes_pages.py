@@ -13,8 +13,10 @@ from django.urls import reverse
 from accounts.models import AuditEvent, Project, Role, User
 from accounts.tokens import create_token
 from annotation.models import Campaign, Judgement, VoteImport
+from annotation.votes import job as services
 from annotation.votes.job import run_import
 from core.ids import new_key
+from core.uploads import uploads
 from tests.annotation.builders import make_project, make_user
 from tests.annotation.votes import import_votes, jsonl, row, vote
 
@@ -225,9 +227,29 @@ def test_a_script_imports_a_file_and_follows_it(api: Api, project: Project) -> N
 def test_a_script_sends_lines_and_a_request_sent_twice_is_one_import(api: Api) -> None:
     body = {"name": "Arena", "lines": [row(1)]}
     first = api.post(data=body, **{"Idempotency-Key": "abc"})
-    second = api.post(data={**body, "name": "Arena 2"}, **{"Idempotency-Key": "abc"})
+    second = api.post(data=body, **{"Idempotency-Key": "abc"})
     assert (first.status_code, second.status_code) == (201, 200)
     assert first.json()["key"] == second.json()["key"]
+    for other in ({**body, "lines": [row(2)]}, {**body, "name": "Arena 2"}):
+        refused = api.post(data=other, **{"Idempotency-Key": "abc"})
+        assert refused.status_code == 422 and "sent before" in refused.json()["error"]
+    assert VoteImport.objects.count() == 1
+
+
+def test_a_request_sent_twice_at_once_is_one_import(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, twins = services.format_of, []
+
+    def slow(*args: Any, **options: Any) -> Any:
+        if not twins:  # its twin overtakes it
+            twins.append(None)
+            twins.append(api.post(data=body, **{"Idempotency-Key": "abc"}))
+        return real(*args, **options)
+
+    body = {"name": "Arena", "lines": [row(1)], "is_draft": True}
+    monkeypatch.setattr(services, "format_of", slow)
+    sent = api.post(data=body, **{"Idempotency-Key": "abc"})
+    assert sent.json()["key"] == twins[1].json()["key"], sent.content
+    assert VoteImport.objects.count() == 1 and len(list(uploads().glob("votes-*"))) == 1
 
 
 def test_a_script_sees_bad_rows_and_imports_without_them(api: Api) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.core.cache import cache
 from django.test import Client, override_settings
+from drf_spectacular.generators import SchemaGenerator
 from pydantic import SecretStr
 
 from accounts.api.reference import document, groups_of
@@ -14,7 +15,7 @@ from accounts.models import IdempotentRequest, Membership, Project, Role, User
 from accounts.tokens import create_token
 from annotation.models import Campaign
 from config.settings import caches
-from generation.models import GenerationJob, PromptSet
+from generation.models import GenerationJob, PromptImport, PromptSet
 from tests.annotation.builders import make_campaign, make_job, make_project, make_user
 from tests.api.client import Api
 from tests.services.servers import Redis
@@ -158,6 +159,20 @@ def test_a_prompt_import_sent_twice_is_one(api: Api) -> None:
     first, second = (api.post("prompt-imports", body, **{"Idempotency-Key": "x"}) for _ in range(2))
     assert (first.status_code, second.status_code) == (201, 200)
     assert first.json()["key"] == second.json()["key"]
+    for other in ({**body, "lines": [{"prompt": "How?"}]}, {**body, "name": "Other"}):
+        told = is_an_error(api.post("prompt-imports", other, **{"Idempotency-Key": "x"}), 422)
+        assert "sent before" in told["error"]
+    assert PromptImport.objects.count() == 1
+
+
+def test_the_schema_names_the_key_wherever_it_counts() -> None:
+    taken = {
+        path.removeprefix("/api/v1/projects/{project}/")
+        for path, methods in SchemaGenerator().get_schema(public=True)["paths"].items()
+        for given in methods.get("post", {}).get("parameters", [])
+        if given["name"] == "Idempotency-Key"
+    }
+    assert {"prompt-imports", "vote-imports", "models", "campaigns", "datasets"} <= taken
 
 
 # ---- a bound -----------------------------------------------------------------------------------------------------------

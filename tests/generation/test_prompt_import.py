@@ -112,6 +112,28 @@ def test_the_same_form_sent_twice_is_one_import(project: Project) -> None:
     ]
     assert jobs[0].pk == jobs[1].pk
     assert PromptImport.objects.count() == 1
+    with pytest.raises(DomainError, match="sent before"):
+        start_import(
+            project=project, upload=jsonl(*numbered(3)), filename="p.jsonl", name="set", by=None, key="abcdefghjkmn"
+        )
+
+
+def test_a_form_sent_twice_at_once_is_one_import(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, twins = service._recognise, []
+
+    def send() -> PromptImport:
+        return start_import(
+            project=project, upload=jsonl(*numbered(2)), filename="p.jsonl", name="set", by=None, key="abcdefghjkmn"
+        )
+
+    def slow(*args: Any, **options: Any) -> Any:
+        if not twins:  # its twin overtakes it
+            twins.append(None)
+            twins.append(send())
+        return real(*args, **options)
+
+    monkeypatch.setattr(service, "_recognise", slow)
+    assert send() == twins[1] == PromptImport.objects.get()
 
 
 def test_the_split_comes_from_the_hash_of_the_group(project: Project) -> None:

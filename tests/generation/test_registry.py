@@ -178,3 +178,5 @@ def test_the_same_fetch_form_sent_twice_is_one_fetch(project: Project, monkeypat
     fetches = [start_fetch(project=project, source="owner/name", by=None, key="abcdefghjkmn") for _ in range(2)]
     assert fetches[0].pk == fetches[1].pk
     assert ModelFetch.objects.count() == 1
+    with pytest.raises(DomainError, match="sent before"):
+        start_fetch(project=project, source="owner/other", by=None, key="abcdefghjkmn")
