@@ -292,7 +292,7 @@ class Standings(_Campaigns):
 
 
 class RevealCampaign(_Campaigns):
-    @call(*READERS)
+    @call(Scope.REVIEW, Scope.CAMPAIGN)
     def post(self, given: Given, key: str) -> None:
         """Ask which models wrote the answers. Recorded: what the token's owner judges of them from now on is not blind."""
         for job in self.found(self.rows, key=key).jobs.all():

@@ -204,7 +204,7 @@ class ReopenQuestion(_Questions):
 
 
 class RuleQuestion(_Questions):
-    @call(Scope.REVIEW, asks=RuleSerializer, tells=RulingSerializer)
+    @call(Scope.REVIEW, asks=RuleSerializer, tells=RulingSerializer, once=True)
     def post(self, given: Given, key: str) -> Any:
         """Make an answered question a ruling, in the guidelines of everybody in the campaign."""
         found = self.found(self.rows, key=key)
@@ -223,7 +223,7 @@ class Rulings(ProjectApi):
         """The rulings of a campaign, withdrawn ones too, newest first."""
         return rulings.rulings_of(self.found(Campaign.objects.filter(project=self.project), key=key))
 
-    @call(Scope.REVIEW, asks=NewRulingSerializer, tells=RulingSerializer, status=201)
+    @call(Scope.REVIEW, asks=NewRulingSerializer, tells=RulingSerializer, status=201, once=True)
     def post(self, given: Given, key: str) -> Any:
         """Put a decision into the guidelines drawer."""
         campaign = self.found(Campaign.objects.filter(project=self.project), key=key)

@@ -172,7 +172,9 @@ def test_the_schema_names_the_key_wherever_it_counts() -> None:
         for given in methods.get("post", {}).get("parameters", [])
         if given["name"] == "Idempotency-Key"
     }
-    assert {"prompt-imports", "vote-imports", "models", "campaigns", "datasets"} <= taken
+    starts = {"prompt-imports", "vote-imports", "models", "campaigns", "datasets", "campaigns/{key}/rulings"}
+    assert starts <= taken
+    assert "invitations" not in taken, "an answer with a link is not kept"
 
 
 # ---- a bound -----------------------------------------------------------------------------------------------------------

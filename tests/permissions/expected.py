@@ -213,7 +213,7 @@ API: dict[str, str] = {
                 "campaigns/<slug:key>/tasks/<slug:task>", "campaigns/<slug:key>/judgements", "models/<slug:key>/lineage",
                 "models/<slug:key>/judgements", "judgements/<slug:key>/lineage",
             ),
-            "POST read/review": ("campaigns/<slug:key>/reveal",),
+            "POST review/campaign": ("campaigns/<slug:key>/reveal",),
             _CAMPAIGN: (
                 "campaigns/live", "campaigns/plan", "campaigns/<slug:key>/pause", "campaigns/<slug:key>/resume",
                 "campaigns/<slug:key>/close",
