@@ -12,6 +12,7 @@ from training.exports.columns import DETAILS, MESSAGES, NUMBER, TEXT, TEXTS, TRU
 from training.exports.containers import CONTAINERS
 from training.exports.options import Options
 from training.exports.source import Row, Source
+from training.formats.files import RECORDS
 
 Group = Literal["Preference", "Single answers", "Judgements", "Everything"]
 TABLES = tuple(CONTAINERS)
@@ -29,6 +30,9 @@ PAIRS_BACK = "pairs that one outside person judged, by an import of votes"
 LABELS_BACK = "answers that one outside person called good or bad, by an import of votes"
 ANSWERS_BACK = "answers of an outside model that nobody has judged, by an import of votes; of them nothing is exported before somebody has"
 PROMPTS_BACK = "prompts, by an import of prompts; exported again once they are answered and judged"
+
+
+PAIRS, ALONE = "{split}.jsonl", "unpaired-{split}.jsonl"
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class Format:
     numbered: tuple[
         str, ...
     ] = ()  # models, people: named in columns that it cannot be without, else model-1, person-1 ...
+    files: tuple[str, ...] = (PAIRS,)  # of the dataset, each as often as it is read
 
     def columns_for(self, options: Options) -> tuple[Column, ...]:
         return tuple(column for column in self.columns if column.is_in(options))
@@ -141,17 +146,19 @@ FORMATS: tuple[Format, ...] = (
             Column("system", TEXT, "the system message"), Column("chosen", SPEAKER, "the better answer"),
             Column("rejected", SPEAKER, "the other answer"),
         ),
-        (VOTES, MODELS, TIES, STRENGTH, "a second system message"), containers=("zip",),
+        (VOTES, MODELS, TIES, STRENGTH, "a second system message"), containers=("zip",), files=(PAIRS, PAIRS, PAIRS, ALONE),
     ),
     Format(
         "trl-unpaired", "TRL unpaired preference (KTO), conversational", "Single answers", "TRL's KTOTrainer",
         pairs.unpaired, (PROMPT, _message_list("completion", "one assistant message"), LABEL, *DETAILS),
         (VOTES, MODELS, STRENGTH, "which answers were compared with each other"), one_row="an answer of a pair", back=LABELS_BACK,
+        files=(PAIRS, ALONE),
     ),
     Format(
         "trl-unpaired-text", "TRL unpaired preference (KTO), plain text", "Single answers", "TRL's KTOTrainer",
         pairs.unpaired_text, (PROMPT_TEXT, Column("completion", TEXT, "the answer, after a space"), LABEL, *DETAILS),
         (VOTES, MODELS, STRENGTH, "which answers were compared with each other", TURNS), one_row="an answer of a pair", back=LABELS_BACK,
+        files=(PAIRS, ALONE),
     ),
     Format(
         "sft-best", "SFT from the best answers, messages", "Single answers", "TRL's SFTTrainer and most chat fine-tuning",
@@ -179,6 +186,7 @@ FORMATS: tuple[Format, ...] = (
             Column("annotator", TEXT, "who wrote it", "people"),
         ),
         ("the answers that were shown, and every vote", MODELS), one_row="an answer that a person wrote", back=ANSWERS_BACK,
+        files=(RECORDS,),
     ),
     Format(
         "trl-prompts", "Prompts, conversational", "Single answers", "TRL's GRPOTrainer and RLOOTrainer", tasks.prompts,
@@ -187,6 +195,7 @@ FORMATS: tuple[Format, ...] = (
             Column("tags", TEXTS, "the prompt's tags", "details"),
         ),
         ("answers and votes",), one_row="a judged prompt", back=PROMPTS_BACK,
+        files=(RECORDS,),
     ),
     Format(
         "trl-prompts-text", "Prompts, plain text", "Single answers", "TRL's GRPOTrainer and RLOOTrainer", tasks.prompts_text,
@@ -195,6 +204,7 @@ FORMATS: tuple[Format, ...] = (
             Column("tags", TEXTS, "the prompt's tags", "details"),
         ),
         ("answers and votes", TURNS), one_row="a judged prompt", back=PROMPTS_BACK,
+        files=(RECORDS,),
     ),
     Format(
         "rankings", "Rankings with every vote (InstructGPT style)", "Judgements", "analyses, and reward models of your own",
@@ -211,6 +221,7 @@ FORMATS: tuple[Format, ...] = (
         ),
         ("sampling, flags, the order shown, better answers that people wrote", NAMES), one_row="a task", numbered=("people",),
         back="tasks with every vote, its person, time, strength and scores, by an import of votes",
+        files=(RECORDS,),
     ),
     Format(
         "helpsteer3", "HelpSteer3 preference", "Judgements", "readers of nvidia/HelpSteer3", tasks.helpsteer,
@@ -227,6 +238,7 @@ FORMATS: tuple[Format, ...] = (
             "a vote's strength where none was asked: it becomes 2 of 3",
         ),
         one_row="a task of two answers", back="tasks with every vote, by an import of votes",
+        files=(RECORDS,),
     ),
     Format(
         "arena", "Arena battles", "Judgements", "Chatbot Arena's notebooks, evalica and other rating tools", tasks.battles,
@@ -245,12 +257,14 @@ FORMATS: tuple[Format, ...] = (
             "rankings as such: one becomes a battle for each pair of answers", NAMES,
         ),
         one_row="a vote on a pair", back="votes on pairs with person, time and side, by an import of votes", numbered=("models", "people"),
+        files=(RECORDS,),
     ),
     Format(
         "whetstone", "Whetstone, everything", "Everything", "an import of votes, here or elsewhere", Source.records, (),
         ("earlier revisions of a judgement, skipped and unfinished turns, judgements that the dataset left out",),
         one_row="a judged task", back="the same campaign, by an import of votes", containers=LINES, has_split=False,
         numbered=("models", "people"),
+        files=(RECORDS,),
     ),
 )  # fmt: skip
 BY_NAME = {each.name: each for each in FORMATS}

@@ -38,6 +38,7 @@ VERSION = 1  # of the formats: an export of an earlier one is not taken for the 
 LEASE_SECONDS = 300
 BEAT_SECONDS = 1.0
 KIB = 10
+ASIDE = ".aside-"  # of a stored file that is about to be deleted
 LIVE = (JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.CANCELLING, JobStatus.SUCCEEDED)
 logger = logging.getLogger(__name__)
 
@@ -200,8 +201,8 @@ def _write(job: ExportJob, keeper: Keeper) -> None:
 
 
 def _bytes_to_read(directory: Path, chosen: Format, split: str) -> int:
-    names = ("records.jsonl",) if chosen.group in ("Judgements", "Everything") else (f"{split}.jsonl",)
-    return sum((directory / name).stat().st_size for name in names if (directory / name).exists())
+    paths = [directory / name.format(split=split) for name in chosen.files]
+    return sum(path.stat().st_size for path in paths if path.exists())
 
 
 # ---- having ----------------------------------------------------------------------------------------------------------
@@ -230,18 +231,45 @@ def remove_old_exports() -> int:
     pks = list(rows.values_list("pk", flat=True)[:1000])
     n = ExportJob.objects.filter(pk__in=pks, removed_at=None).update(removed_at=Now()) if pks else 0
     gone = ExportJob.objects.filter(removed_at__isnull=False).exclude(artifact_sha256="")
-    # Not while one is being made: it may be about to find its own bytes there.
-    if gone.exists() and not ExportJob.objects.filter(status__in=[JobStatus.RUNNING, JobStatus.CANCELLING]).exists():
+    stored = dict(gone.values_list("pk", "artifact_sha256"))
+    if stored:
         _delete_unused()
-        gone.update(artifact_sha256="")
+        rest = {sha256 for sha256 in stored.values() if artifact_path(ARTIFACT_KIND, sha256).exists()} - _live()
+        ended = [pk for pk, sha256 in stored.items() if sha256 not in rest]
+        gone.filter(pk__in=ended).update(artifact_sha256="")
     return n
 
 
 def _delete_unused() -> None:
-    """The stored files that no export has."""
-    live = ExportJob.objects.filter(removed_at=None, status=JobStatus.SUCCEEDED)
-    kept = set(live.values_list("artifact_sha256", flat=True))
+    """Delete the stored files that no export has; none while one is being made: it may be about to find its own bytes there."""
     root = artifacts_root() / ARTIFACT_KIND
-    for path in root.iterdir() if root.is_dir() else ():
-        if path.name not in kept and not path.name.startswith("."):
-            shutil.rmtree(path, ignore_errors=True)
+    for path in sorted(root.iterdir()) if root.is_dir() else ():
+        sha256 = path.name.removeprefix(ASIDE)
+        if sha256.startswith(".") or (path.name == sha256 and _is_wanted(sha256)):
+            continue
+        try:
+            _delete_or_put_back(path, root / sha256, root / f"{ASIDE}{sha256}")
+        except OSError:
+            continue  # another worker deletes it, or has just made it
+
+
+def _delete_or_put_back(path: Path, place: Path, aside: Path) -> None:
+    """Out of its place, where nobody finds it, before it is asked again whether anybody needs it: who found it before is still
+    writing, or has it by now. ``path`` is one of the two; aside it was left by a worker that was killed.
+    """
+    if path == place:
+        path.rename(aside)
+    if _is_wanted(place.name) and not place.exists():
+        aside.rename(place)
+    else:
+        shutil.rmtree(aside)
+
+
+def _is_wanted(sha256: str) -> bool:
+    is_being_made = ExportJob.objects.filter(status__in=[JobStatus.RUNNING, JobStatus.CANCELLING]).exists()
+    return is_being_made or sha256 in _live()
+
+
+def _live() -> set[str]:
+    rows = ExportJob.objects.filter(removed_at=None, status=JobStatus.SUCCEEDED)
+    return set(rows.values_list("artifact_sha256", flat=True))

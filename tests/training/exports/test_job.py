@@ -12,8 +12,14 @@ from core.storage import artifact_path
 from tests.training.exports.world import exported
 from tests.training.judged import freeze as freeze_now
 from tests.training.judged import make_judged, make_person
+from training.exports import job as exporting
+from training.exports.formats import FORMATS
 from training.exports.job import cancel_export, file_of, remove_old_exports, run_export, start_export
+from training.exports.options import Options
+from training.exports.source import Source
+from training.exports.writing import write_export
 from training.models import ExportJob, Snapshot
+from training.snapshots import directory_of
 
 pytestmark = pytest.mark.django_db
 
@@ -168,3 +174,71 @@ def test_an_export_of_a_dataset_whose_files_were_redacted_is_gone_at_once(datase
         file_of(job)
     assert remove_old_exports() == 1
     assert not artifact_path("exports", job.artifact_sha256).exists()
+
+
+@pytest.mark.parametrize("moment", ["it is still writing", "it has ended"])
+def test_an_export_made_again_while_the_old_one_is_deleted_keeps_its_file(dataset, monkeypatch, moment):
+    old = made(dataset)
+    ExportJob.objects.filter(pk=old.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
+    real, again = exporting._delete_or_put_back, []
+
+    def just_before(*paths):
+        """The same bytes are found in the store by an export that is made in this moment."""
+        if not again:
+            again.append(made(dataset))
+            if moment == "it is still writing":
+                ExportJob.objects.filter(pk=again[0].pk).update(status="running")
+        real(*paths)
+
+    monkeypatch.setattr(exporting, "_delete_or_put_back", just_before)
+    assert remove_old_exports() == 1
+    job = ExportJob.objects.get(pk=again[0].pk)
+    assert job.artifact_sha256 == old.artifact_sha256
+    ExportJob.objects.filter(pk=job.pk).update(status="succeeded")
+    job.refresh_from_db()
+    assert file_of(job).exists()
+    remove_old_exports()
+    assert file_of(job).exists() and not list(file_of(job).parent.parent.glob(f"{exporting.ASIDE}*"))
+
+
+def test_a_file_put_aside_by_a_worker_that_was_killed_is_found_again_or_deleted(dataset):
+    kept, old = made(dataset), made(dataset, "hh")
+    for job in (kept, old):
+        path = artifact_path("exports", job.artifact_sha256)
+        path.rename(path.with_name(f"{exporting.ASIDE}{path.name}"))
+    ExportJob.objects.filter(pk=old.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
+    assert remove_old_exports() == 1
+    assert file_of(kept).exists() and not list(file_of(kept).parent.parent.glob(f"{exporting.ASIDE}*"))
+
+
+def test_a_deleted_export_is_tried_again_after_the_one_that_stood_in_its_way(dataset):
+    old = made(dataset)
+    path = artifact_path("exports", old.artifact_sha256)
+    other = made(dataset, "hh")
+    ExportJob.objects.filter(pk=other.pk).update(status="running")
+    ExportJob.objects.filter(pk=old.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
+    assert remove_old_exports() == 1 and path.exists()
+    ExportJob.objects.filter(pk=other.pk).update(status="succeeded")
+    assert remove_old_exports() == 0 and not path.exists()
+    old.refresh_from_db()
+    assert old.artifact_sha256 == ""
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("each", FORMATS, ids=lambda each: each.name)
+def test_the_progress_of_a_format_ends_at_what_there_is_to_read(dataset, tmp_path, each, split):
+    alone = make_judged(dataset.project, ["bad"] * 2, n_held_out=1)
+    campaigns = [*dataset.campaigns.all(), alone]
+    directory = directory_of(freeze_now(dataset.project, campaigns, pair_policy={"unpaired": True}))
+    assert (directory / f"unpaired-{split}.jsonl").stat().st_size
+    read: list[Source] = []
+
+    def told(*given):
+        read.append(Source(*given))
+        return read[0]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training.exports.writing.Source", told)
+        options = Options(split=split if each.has_split else "train")
+        write_export(directory, tmp_path / "x", export_format=each, container=each.containers[0], options=options)
+    assert read[0].n_read == exporting._bytes_to_read(directory, each, split) > 0
