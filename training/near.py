@@ -82,16 +82,20 @@ class Neighbours:
     # ---- asking ----
 
     def across(self) -> list[Near]:
-        """Every held-out prompt that is near one that is trained on, with the nearest of those compared; by their hashes."""
+        """Every held-out prompt that is near one that is trained on, with the nearest of those in the first band that finds any."""
         found: dict[int, tuple[float, int]] = {}
         for bucket, same_words in self._buckets():
-            tests = [one for one in bucket if self._is_test[one]]
-            trains = [one for one in bucket if not self._is_test[one]][:MOST_COMPARED]
-            for test in tests:
-                for train in trains:
-                    share = self._share(test, train, same_words=same_words)
-                    if share >= LEAST_SHARE:
-                        found[test] = max(found.get(test, (0.0, 0)), (share, self._prompts[train]))
+            tests = [one for one in bucket if self._is_test[one] and one not in found]
+            trains = [one for one in bucket if not self._is_test[one]][:MOST_COMPARED] if tests else []
+            sets = [self._set_of(train) for train in trains]
+            for test in tests if trains else ():
+                mine = self._set_of(test)
+                share, train = max(
+                    (1.0 if same_words else _share(mine, theirs), self._prompts[train])
+                    for train, theirs in zip(trains, sets, strict=True)
+                )
+                if share >= LEAST_SHARE:
+                    found[test] = share, train
         return sorted(
             Near(f"{self._prompts[test]:016x}", f"{train:016x}", round(share, 3))
             for test, (share, train) in found.items()
@@ -109,23 +113,24 @@ class Neighbours:
 
         for bucket, same_words in self._buckets():
             for side in (0, 1):
-                firsts: list[int] = []
+                firsts: list[tuple[int, frozenset[int]]] = []
                 for one in bucket:
                     if self._is_test[one] != side:
                         continue
-                    for first in firsts:
-                        if top(first) == top(one) or self._share(first, one, same_words=same_words) >= LEAST_SHARE:
+                    mine = self._set_of(one)
+                    for first, theirs in firsts:
+                        if same_words or top(first) == top(one) or _share(mine, theirs) >= LEAST_SHARE:
                             low, high = sorted((top(first), top(one)))
                             parents[high] = low
                             parents.setdefault(low, low)
                             break
                     else:
                         if len(firsts) < MOST_COMPARED:
-                            firsts.append(one)
+                            firsts.append((one, mine))
         return {f"{self._prompts[one]:016x}": top(one) for one in parents}
 
     def _buckets(self) -> Iterator[tuple[list[int], bool]]:
-        """Prompts that one band holds together, in the order in which they came; and whether that band says more than ``_share``."""
+        """Prompts that one band holds together, in the order in which they came; and whether that band is the one of the same words."""
         self._flush()
         if not self._prompts:
             return
@@ -140,18 +145,16 @@ class Neighbours:
             for start, length in zip(starts[lengths > 1], lengths[lengths > 1], strict=True):
                 yield order[start : start + length].tolist(), number == N_BANDS
 
-    def _share(self, one: int, other: int, *, same_words: bool) -> float:
-        """Of the word pairs of both, those that they have in common."""
-        if same_words:
-            return 1.0
-        mine, theirs = self._set_of(one), self._set_of(other)
-        n_common = len(np.intersect1d(mine, theirs, assume_unique=True))
-        return n_common / (len(mine) + len(theirs) - n_common)
-
-    def _set_of(self, one: int) -> Numbers:
+    def _set_of(self, one: int) -> frozenset[int]:
         start = self._ends[one - 1] if one else 0
         self._shingles.seek(8 * start)
-        return np.unique(np.frombuffer(self._shingles.read(8 * (self._ends[one] - start)), np.uint64))
+        return frozenset(np.frombuffer(self._shingles.read(8 * (self._ends[one] - start)), np.uint64).tolist())
+
+
+def _share(mine: frozenset[int], theirs: frozenset[int]) -> float:
+    """Of the word pairs of both, those that they have in common."""
+    n_common = len(mine & theirs)
+    return n_common / (len(mine) + len(theirs) - n_common)
 
 
 def _file() -> IO[bytes]:

@@ -119,3 +119,17 @@ def test_a_hundred_thousand_short_prompts_take_seconds():
     assert len(found.across()) == 1000
     assert found.twins() == {}
     assert time.process_time() - began < 30  # about 2 on a quiet machine
+
+
+def test_ten_thousand_prompts_of_one_template_take_seconds():
+    """Six tenths of their word pairs are the same: every band finds some of them, and they are not near."""
+    draw = random.Random(8)
+    frame = "Translate what follows into plain English for a reader who knows nothing about it and keep it short please"
+    began = time.process_time()
+    found = Neighbours()
+    for number in range(10_000):
+        words = " ".join(draw.choices(WORDS, k=5))
+        found.add("test" if number % 7 == 0 else "train", f"{number:064x}", asked(f"{frame}: {words}"))
+    assert len(found.across()) < 10
+    assert len(found.twins()) < 20
+    assert time.process_time() - began < 30  # about 2 on a quiet machine
