@@ -88,7 +88,7 @@ def make_campaign(
     with transaction.atomic():
         first_prompt = multiply(
             prompt, n_prompts - 1,
-            key="{key}", number="{n} + 1", content_sha256="{key}", random="{n}",
+            key="{key}", number="{n} + 1", content_sha256="{key}", group_sha256="{key}", random="{n}",
             messages=json_of_prompt(PROMPTS),
         )  # fmt: skip
         first_candidate = multiply(
