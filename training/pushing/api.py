@@ -13,7 +13,7 @@ from training.pushing.places import destinations
 
 
 class PushSerializer(serializers.ModelSerializer[PushJob]):
-    snapshot, export = key_of(), key_of()
+    snapshot, export = key_of(), key_of(allow_null=True)
 
     class Meta:
         model = PushJob
