@@ -3,6 +3,7 @@
 from django.urls import path
 
 from training.api import erasing, history, lineage, runs, snapshots
+from training.lineage_views import HELD
 
 app_name = "training-api"
 
@@ -38,5 +39,9 @@ urlpatterns = [
     path(f"{PROJECT}/erasures", erasing.Erasures.as_view(), name="erasures"),
     path(f"{PROJECT}/erasures/<slug:key>", erasing.OneErasure.as_view(), name="erasure"),
     path(f"{PROJECT}/erasures/<slug:key>/retry", erasing.RetryErasure.as_view(), name="erasure-retry"),
+    *(
+        path(f"{PROJECT}/lineage/{what}/<slug:key>", lineage.Holdings.as_view(what=what), name=f"holdings-{what}")
+        for what in HELD
+    ),
     path(f"{PROJECT}/judgements/<slug:key>/lineage", lineage.JudgementLineage.as_view(), name="judgement-lineage"),
 ]

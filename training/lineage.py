@@ -144,10 +144,10 @@ class Use:
 
 def uses_of(judgement: Judgement) -> tuple[Use, ...]:
     members = judgement.memberships.select_related("snapshot").order_by("snapshot__id")
-    return tuple(Use(member.snapshot, member.split, _trained_on(member.snapshot, member.split)) for member in members)
+    return tuple(Use(member.snapshot, member.split, trained_on(member.snapshot, member.split)) for member in members)
 
 
-def _trained_on(snapshot: Snapshot, split: str) -> tuple[ModelVersion, ...]:
+def trained_on(snapshot: Snapshot, split: str) -> tuple[ModelVersion, ...]:
     """Versions whose weights hold it. A held-out judgement has been measured on, never trained on."""
     if split != "train":
         return ()

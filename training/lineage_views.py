@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.core.paginator import Paginator
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
@@ -13,10 +14,12 @@ from accounts.access import person, project_view
 from accounts.models import Project, Role, User
 from annotation.models import Judgement, RankedCandidate, TaskCandidate
 from core.htmx import render_page, see_other
-from generation.models import Candidate, GenerationJob, ModelVersion
+from generation.models import Candidate, GenerationJob, ModelVersion, Prompt
 from generation.sampling import may_see_models, reveal_models
 from training.erasing import ERASED, WHATS, may_erase
+from training.holdings import HeldRow, Holding, Thing, holdings_of, jobs_telling, judgements_of, rows_holding
 from training.lineage import Lineage, Use, judgements_behind, lineage_of, uses_of, versions_using
+from training.models import Snapshot
 
 KEYS_A_PAGE = 60
 
@@ -77,6 +80,12 @@ class RankedAnswer:
     def version(self) -> ModelVersion:
         return self.candidate.arm.model_version
 
+    @property
+    def sampling(self) -> list[tuple[str, Any]]:
+        """The settings it was sampled with, its own seed last; the seed alone says nothing of an imported answer."""
+        settings = sorted(self.candidate.arm.sampling.items())
+        return [*settings, ("seed", self.candidate.seed)] if settings else [("as imported", "")]
+
 
 @dataclass(frozen=True)
 class JudgementPage:
@@ -134,6 +143,56 @@ def judgement(request: HttpRequest, project: Project, key: str) -> HttpResponse:
         erasable=_erasable(found) if may_erase(person(request), project) else [],
     )
     return render_page(request, "training/judgement.html", "training/_judgement.html", ctx)
+
+
+HELD = {"prompts": "prompt", "answers": "answer", "judgements": "judgement", "models": "model"}
+
+
+def things(project: Project, what: str) -> QuerySet[Any]:
+    """What an address below ``lineage/`` may name: prompts, answers, judgements or models of this project."""
+    rows: dict[str, QuerySet[Any]] = {
+        "prompts": Prompt.objects.filter(set__project=project).select_related("set"),
+        "answers": Candidate.objects.filter(arm__job__project=project).select_related("arm__job", "arm__model_version"),
+        "judgements": Judgement.objects.filter(assignment__task__campaign__project=project),
+        "models": ModelVersion.objects.filter(project=project),
+    }
+    return rows[what]
+
+
+@dataclass(frozen=True)
+class HoldingsPage:
+    project: Project
+    what: str
+    thing: Any
+    holdings: tuple[Holding, ...]
+    judgements: Any  # None where they would tell who wrote which answer
+    snapshot: Snapshot | None
+    rows: list[HeldRow]
+    has_more: bool
+    may_see_writer: bool  # of an answer
+
+    @property
+    def word(self) -> str:
+        return HELD[self.what]
+
+
+@require_GET
+@project_view(Role.RESEARCHER, Role.REVIEWER)
+def holdings(request: HttpRequest, project: Project, what: str, key: str) -> HttpResponse:
+    """Where something went; with ``?dataset=`` the rows of one dataset that hold it."""
+    thing: Thing = get_object_or_404(things(project, what), key=key)
+    held = holdings_of(thing)
+    snapshot = next((each.snapshot for each in held if each.snapshot.key == request.GET.get("dataset")), None)
+    is_open = _sees_all(jobs_telling(thing), person(request))
+    rows, has_more = rows_holding(snapshot, thing) if snapshot and is_open else ([], False)
+    given = judgements_of(thing).select_related("assignment__annotator").order_by("key")
+    ctx = HoldingsPage(
+        project=project, what=what, thing=thing, holdings=held,
+        judgements=Paginator(given, KEYS_A_PAGE).get_page(request.GET.get("page")) if is_open else None,
+        snapshot=snapshot, rows=rows, has_more=has_more,
+        may_see_writer=isinstance(thing, Candidate) and may_see_models(thing.arm.job, person(request)),
+    )  # fmt: skip
+    return render_page(request, "training/holdings.html", "training/_holdings.html", ctx)
 
 
 @require_POST

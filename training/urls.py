@@ -44,6 +44,10 @@ urlpatterns = [
     path("evaluations/<slug:key>/cancel/", evaluation_views.cancel, name="evaluation-cancel"),
     path("evaluations/<slug:key>/again/", evaluation_views.again, name="evaluation-again"),
     path("evaluations/<slug:key>/reveal/", evaluation_views.reveal, name="evaluation-reveal"),
+    *(
+        path(f"lineage/{what}/<slug:key>/", lineage_views.holdings, {"what": what}, name=f"holdings-{what}")
+        for what in lineage_views.HELD
+    ),
     path("models/<slug:key>/lineage/", lineage_views.model_lineage, name="model-lineage"),
     path("models/<slug:key>/lineage/reveal/", lineage_views.reveal_writers, name="model-lineage-reveal"),
     path("judgements/<slug:key>/", lineage_views.judgement, name="judgement"),

@@ -71,6 +71,10 @@ OBJECTS = {
     "runs/<slug:key>": "runs/<slug:key>",
     "evaluations/<slug:key>": "evaluations/<slug:key>",
     "judgements/<slug:key>": "judgements/<slug:key>",
+    "lineage/prompts/<slug:key>": "lineage/prompts/<slug:key>",
+    "lineage/answers/<slug:key>": "lineage/answers/<slug:key>",
+    "lineage/judgements/<slug:key>": "judgements/<slug:key>",
+    "lineage/models/<slug:key>": "models/<slug:key>",
     "rounds/<int:number>": "rounds/<int:number>",
 }
 # Where the campaign of an address has to be another one: the beginning of the address -> the page's address of it.

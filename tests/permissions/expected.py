@@ -110,7 +110,10 @@ PROJECT: dict[str, str] = {
                 "rounds/<int:number>/<slug:stage>/", "rounds/<int:number>/abandon/", "rounds/<int:number>/reveal/",
             ),
             "POST M": ("datasets/<slug:key>/waive/", "erasures/<slug:key>/again/", "judgements/<slug:key>/erase/"),
-            "GET RSM": ("judgements/<slug:key>/", "models/<slug:key>/lineage/"),
+            "GET RSM": (
+                "judgements/<slug:key>/", "models/<slug:key>/lineage/", "lineage/prompts/<slug:key>/", "lineage/answers/<slug:key>/",
+                "lineage/judgements/<slug:key>/", "lineage/models/<slug:key>/",
+            ),
             "POST RSM": ("judgements/<slug:key>/reveal/", "models/<slug:key>/lineage/reveal/"),
         }.items()
         for address in addresses
@@ -211,7 +214,8 @@ API: dict[str, str] = {
             _REVIEW: (
                 "campaigns/<slug:key>/progress", "campaigns/<slug:key>/standings", "campaigns/<slug:key>/tasks",
                 "campaigns/<slug:key>/tasks/<slug:task>", "campaigns/<slug:key>/judgements", "models/<slug:key>/lineage",
-                "models/<slug:key>/judgements", "judgements/<slug:key>/lineage",
+                "models/<slug:key>/judgements", "judgements/<slug:key>/lineage", "lineage/prompts/<slug:key>",
+                "lineage/answers/<slug:key>", "lineage/judgements/<slug:key>", "lineage/models/<slug:key>",
             ),
             "POST review/campaign": ("campaigns/<slug:key>/reveal",),
             _CAMPAIGN: (

@@ -177,6 +177,10 @@ class World:
         evaluation = Evaluation.objects.create(project=project, model_version=base, judge="people", status="failed")
         round_ = Round.objects.create(project=project, number=int(f"7{project.pk}"), policy_in=base)
         self.values |= {
+            "lineage/prompts/<slug:key>": prompt.key,
+            "lineage/answers/<slug:key>": job.arms.get().candidates.first().key,
+            "lineage/judgements/<slug:key>": self.judgement.key,
+            "lineage/models/<slug:key>": base.key,
             "datasets/<slug:key>": snapshot.key,
             "deployments/<slug:key>": deployment.key,
             "evaluations/<slug:key>": evaluation.key,

@@ -1,17 +1,20 @@
 """The API of lineage: from a model down to the judgements, and from a judgement up to the models. People are pseudonyms."""
 
+from dataclasses import asdict
 from typing import Any
 
 from rest_framework import serializers
+from rest_framework.exceptions import NotFound
 
 from accounts.api.base import Given, ProjectApi, call
 from accounts.models import User
 from accounts.tokens import Scope
 from annotation.models import Judgement
-from generation.models import ModelVersion
+from generation.models import Candidate, ModelVersion
 from generation.sampling import may_see_models
+from training.holdings import MOST_ROWS, Thing, holdings_of, jobs_telling, judgements_of, rows_holding
 from training.lineage import Step, judgements_behind, lineage_of, uses_of, versions_using
-from training.lineage_views import RankedAnswer, answers_of, jobs_in, jobs_of_answers
+from training.lineage_views import RankedAnswer, answers_of, jobs_in, jobs_of_answers, things
 
 READERS = (Scope.READ, Scope.REVIEW)
 
@@ -40,6 +43,27 @@ class JudgementLineageSerializer(serializers.Serializer[Any]):
     answers = serializers.JSONField(help_text="with ranks, the best first; ``writer`` is null while models are hidden")
     snapshots = serializers.JSONField(help_text="the datasets that hold it, and the versions trained on them")
     models = serializers.ListField(child=serializers.CharField(), help_text="every version that learnt from it")
+
+
+class HoldingsQuerySerializer(serializers.Serializer[Any]):
+    dataset = serializers.CharField(required=False, max_length=12, help_text="tell the rows of this dataset, too")
+
+
+class HoldingsSerializer(serializers.Serializer[Any]):
+    """``judgements`` and ``rows`` are null while they would tell which model wrote which answer."""
+
+    what = serializers.CharField()
+    key = serializers.CharField()
+    datasets = serializers.JSONField(
+        help_text="that hold it: judgements to learn from and held out, and the models trained on them"
+    )
+    n_judgements = serializers.IntegerField()
+    judgements = serializers.JSONField(help_text="the first hundred by key")
+    writer = serializers.JSONField(help_text="of an answer: its model, job and sampling; null while models are hidden")
+    rows = serializers.JSONField(
+        help_text="of the dataset that was asked for: id, split, kind, judgements; the first hundred"
+    )
+    has_more_rows = serializers.BooleanField()
 
 
 class ModelLineage(ProjectApi):
@@ -97,6 +121,39 @@ class ModelJudgements(ProjectApi):
         return Judgement.objects.filter(pk__in=behind).select_related("assignment__annotator")
 
 
+class Holdings(ProjectApi):
+    what = ""
+
+    @call(*READERS, query=HoldingsQuerySerializer, tells=HoldingsSerializer)
+    def get(self, given: Given, key: str) -> Any:
+        """Up from what was judged: the datasets and rows that hold it, and the models that learnt from it."""
+        thing: Thing = self.found(things(self.project, self.what), key=key)
+        held, judged = holdings_of(thing), judgements_of(thing)
+        is_open = _sees_all(jobs_telling(thing), self.by)
+        rows, has_more = None, False
+        if given.get("dataset"):
+            snapshot = next((each.snapshot for each in held if each.snapshot.key == given["dataset"]), None)
+            if snapshot is None:
+                raise NotFound("That dataset does not hold it.")
+            rows, has_more = rows_holding(snapshot, thing) if is_open else (None, False)
+        return {
+            "what": self.what,
+            "key": key,
+            "datasets": [
+                {
+                    "snapshot": each.snapshot.key, "name": each.snapshot.name, "n_train": each.n_train, "n_test": each.n_test,
+                    "models": [version.key for version in each.versions],
+                }
+                for each in held
+            ],
+            "n_judgements": judged.count(),
+            "judgements": list(judged.order_by("key").values_list("key", flat=True)[:MOST_ROWS]) if is_open else None,
+            "writer": _writer(thing) if isinstance(thing, Candidate) and may_see_models(thing.arm.job, self.by) else None,
+            "rows": None if rows is None else [asdict(row) for row in rows],
+            "has_more_rows": has_more,
+        }  # fmt: skip
+
+
 class JudgementLineage(ProjectApi):
     @call(*READERS, tells=JudgementLineageSerializer)
     def get(self, given: Given, key: str) -> Any:
@@ -126,13 +183,18 @@ class JudgementLineage(ProjectApi):
 
 def _answer(answer: RankedAnswer, sees: bool) -> dict[str, Any]:
     candidate = answer.candidate
-    writer = {
-        "model": answer.version.key,
-        "model_name": answer.version.slug,
+    writer = _writer(candidate) if sees else None
+    return {"key": candidate.key, "text": candidate.text, "rank": answer.rank, "writer": writer}
+
+
+def _writer(candidate: Candidate) -> dict[str, Any]:
+    version = candidate.arm.model_version
+    return {
+        "model": version.key,
+        "model_name": version.slug,
         "job": candidate.arm.job.key,
         "sampling": candidate.arm.sampling,
         "index": candidate.index,
         "seed": candidate.seed,
         "finish_reason": candidate.finish_reason,
     }
-    return {"key": candidate.key, "text": candidate.text, "rank": answer.rank, "writer": writer if sees else None}
