@@ -25,20 +25,27 @@ from core.beating import LeaseLost
 from core.errors import Conflict, DomainError, require
 from core.ids import canonical_json, content_sha256, new_key, sha256_hex
 from core.storage import MANIFEST, artifact_path, home, manifest_of, store_directory
-from generation.models import Prompt
+from generation.models import Candidate, Prompt
 from training.exports.job import remove_old_exports
 from training.formats.canonical import canonical
 from training.formats.files import write_parquet
 from training.models import Erasure, Snapshot
+from training.quotes import quotes_of
 from training.snapshots import ARTIFACT_KIND
 
-What = Literal["prompt", "write_in", "comment"]
-WHATS: Mapping[str, str] = {"prompt": "the prompt", "write_in": "the better answer", "comment": "the comment"}
+What = Literal["prompt", "exchange", "write_in", "comment"]
+WHATS: Mapping[str, str] = {
+    "prompt": "the prompt",
+    "exchange": "the prompt with its answers",
+    "write_in": "the better answer",
+    "comment": "the comment",
+}
 ERASED = "[erased]"
 LEASE_SECONDS = 300
 # Under which keys of a row or a record a text of this kind stands.
 KEYS: Mapping[str, frozenset[str]] = {
     "prompt": frozenset({"note", "reference", "following_turns"}),
+    "exchange": frozenset({"note", "reference", "following_turns", "content", "text", "better_answer"}),
     "write_in": frozenset({"content", "better_answer"}),
     "comment": frozenset({"comment"}),
 }
@@ -51,17 +58,18 @@ def may_erase(user: User, project: Project) -> bool:
 
 
 def erase_text(*, judgement: Judgement, what: str, note: str, by: User) -> Erasure:
-    """Erase the prompt of a judgement's task, its better answer, or its comment; datasets follow in a job.
+    """Erase the prompt of a judgement's task, with or without its answers, its better answer, or its comment; datasets follow.
 
-    The same prompt in other sets of the project goes with it. Raises DomainError where there is nothing to erase.
+    The same prompt in other sets of the project goes with it. What else holds the text letter by letter stays, and is listed in
+    ``quotes``. Raises DomainError where there is nothing to erase.
     """
-    require(what in WHATS, "That cannot be erased.", how="Choose the prompt, the better answer or the comment.")
+    require(what in WHATS, "That cannot be erased.", how=f"Choose one of {', '.join(WHATS)}.")
     require(note.strip(), "Say why it is erased: the record keeps the reason, and not the text.")
     project = judgement.assignment.task.campaign.project
     prompt = judgement.assignment.task.prompt
     with transaction.atomic():
-        if what == "prompt":
-            texts, members = _erase_prompt(project, prompt.content_sha256)
+        if what in ("prompt", "exchange"):
+            texts, members = _erase_prompt(project, prompt.content_sha256, with_answers=what == "exchange")
         else:
             texts, members = _erase_said(judgement, what)
         require(texts, "There is no such text here, or it was erased before.")
@@ -74,6 +82,8 @@ def erase_text(*, judgement: Judgement, what: str, note: str, by: User) -> Erasu
             prompt_sha256=prompt.content_sha256,
             text_sha256s=sorted({sha256_hex(text) for text in texts}),
             note=note.strip(),
+            # Now that it is gone from where it was erased, whoever still holds it is a quotation.
+            quotes=quotes_of(project, texts),
             unit="datasets",
             total_steps=len(held),
             requested_by=by,
@@ -89,21 +99,23 @@ def erase_text(*, judgement: Judgement, what: str, note: str, by: User) -> Erasu
     return found
 
 
-def _erase_prompt(project: Project, content: str) -> tuple[list[str], Q]:
+def _erase_prompt(project: Project, content: str, *, with_answers: bool) -> tuple[list[str], Q]:
     prompts = Prompt.objects.select_for_update().filter(set__project=project, content_sha256=content)
     texts: list[str] = []
     for prompt in prompts.order_by("pk"):
+        if with_answers:
+            texts += _erase_answers(prompt)
         turns = [*(message["content"] for message in prompt.messages), *prompt.following_turns]
         texts += [text for text in (*turns, prompt.note, prompt.reference) if text and text != ERASED]
         prompt.messages = _redacted_messages(prompt.messages)
         prompt.following_turns = [ERASED for _ in prompt.following_turns]
         prompt.note, prompt.reference, prompt.metadata = "", "", {}
         prompt.save(update_fields=["messages", "following_turns", "note", "reference", "metadata"])
-    _erase_copies(project, content)
+    _erase_copies(project, content, with_answers=with_answers)
     return texts, Q(members__judgement__assignment__task__prompt__content_sha256=content)
 
 
-def _erase_copies(project: Project, content: str) -> None:
+def _erase_copies(project: Project, content: str, *, with_answers: bool) -> None:
     """Where a lead kept the prompt: as the example of a ruling, with its answers, and as a practice item."""
     for ruling in Ruling.objects.select_for_update().filter(campaign__project=project).exclude(example={}):
         if _is_prompt(ruling.example.get("messages", []), content):
@@ -112,7 +124,18 @@ def _erase_copies(project: Project, content: str) -> None:
     for item in PracticeItem.objects.select_for_update().filter(campaign__project=project):
         if _is_prompt(item.messages, content):
             item.messages = _redacted_messages(item.messages)
-            item.save(update_fields=["messages"])
+            item.answers = [ERASED for _ in item.answers] if with_answers else item.answers
+            item.save(update_fields=["messages", "answers"])
+
+
+def _erase_answers(prompt: Prompt) -> list[str]:
+    """What models and people answered to it. Later turns of a conversation repeat some: those are prompts, and quotations."""
+    answers = Candidate.objects.filter(prompt=prompt).exclude(text=ERASED)
+    said = Judgement.objects.filter(assignment__task__prompt=prompt).exclude(write_in__in=["", ERASED])
+    texts = [*answers.values_list("text", flat=True), *said.values_list("write_in", flat=True)]
+    answers.update(text=ERASED, text_sha256=sha256_hex(ERASED))
+    said.update(write_in=ERASED)
+    return [text for text in texts if text]
 
 
 def _erase_said(judgement: Judgement, what: str) -> tuple[list[str], Q]:
@@ -275,7 +298,11 @@ def _redact_file(source: Path, target: Path, erasure: Erasure) -> bool:
 
 
 def _redacted(line: dict[str, Any], erasure: Erasure) -> tuple[dict[str, Any], bool]:
-    hashes, keys = frozenset(erasure.text_sha256s), KEYS[erasure.what]
+    hashes, keys, is_prompt = (
+        frozenset(erasure.text_sha256s),
+        KEYS[erasure.what],
+        erasure.what in ("prompt", "exchange"),
+    )
     n_found = 0
 
     def walk(value: Any, key: str) -> Any:
@@ -283,7 +310,7 @@ def _redacted(line: dict[str, Any], erasure: Erasure) -> tuple[dict[str, Any], b
         if isinstance(value, dict):
             return {name: walk(each, name) for name, each in value.items()}
         if isinstance(value, list):
-            if erasure.what == "prompt" and _is_prompt(value, erasure.prompt_sha256):
+            if is_prompt and _is_prompt(value, erasure.prompt_sha256):
                 n_found += 1
                 return _redacted_messages(value)
             return [walk(each, key) for each in value]
@@ -292,8 +319,10 @@ def _redacted(line: dict[str, Any], erasure: Erasure) -> tuple[dict[str, Any], b
             return ERASED
         return value
 
-    if erasure.what == "prompt":
-        if not any(_is_prompt(value, erasure.prompt_sha256) for value in _lists(line)):
+    if is_prompt:
+        # Where the prompt alone was erased before, its lines are among those whose prompt is not to be read any more.
+        was_erased = [{"content": ERASED}] if erasure.what == "exchange" else None
+        if not any(_is_prompt(value, erasure.prompt_sha256) or _said(value) == was_erased for value in _lists(line)):
             return line, False
         line = {name: value for name, value in line.items() if name != "metadata"}
     return walk(line, ""), bool(n_found)
@@ -306,6 +335,12 @@ def _lists(value: Any) -> Iterable[list[Any]]:
             yield each
         elif isinstance(each, dict):
             yield from _lists(each)
+
+
+def _said(messages: list[Any]) -> list[Any]:
+    """The contents of a list of messages, equal ones once."""
+    contents = {each.get("content", "") for each in messages if isinstance(each, dict)}
+    return [{"content": content} for content in sorted(contents, key=str)]
 
 
 def _is_prompt(value: list[Any], content: str) -> bool:

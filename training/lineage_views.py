@@ -19,7 +19,7 @@ from generation.sampling import may_see_models, reveal_models
 from training.erasing import ERASED, WHATS, may_erase
 from training.holdings import HeldRow, Holding, Thing, holdings_of, jobs_telling, judgements_of, rows_holding
 from training.lineage import Lineage, Use, judgements_behind, lineage_of, uses_of, versions_using
-from training.models import Snapshot
+from training.models import Erasure, PushJob, Snapshot
 
 KEYS_A_PAGE = 60
 
@@ -88,6 +88,32 @@ class RankedAnswer:
 
 
 @dataclass(frozen=True)
+class ShownErasure:
+    """What was erased on the page of a judgement, and where the text may still be."""
+
+    erasure: Erasure
+
+    @property
+    def words(self) -> str:
+        return WHATS[self.erasure.what]
+
+    @property
+    def quotes(self) -> list[tuple[str, str, str]]:
+        """(word, key, address) of what else held it."""
+        project = self.erasure.project.slug
+        return [
+            (HELD[each["what"]], each["key"], reverse(f"training:holdings-{each['what']}", args=[project, each["key"]]))
+            for each in self.erasure.quotes
+        ]
+
+    @property
+    def pushed_to(self) -> list[str]:
+        """Places outside that datasets with the text were sent to before."""
+        sent = PushJob.objects.filter(snapshot__erasures=self.erasure, begun_at__lt=self.erasure.created_at)
+        return sorted(set(sent.values_list("address", flat=True)))
+
+
+@dataclass(frozen=True)
 class JudgementPage:
     project: Project
     judgement: Judgement
@@ -98,6 +124,7 @@ class JudgementPage:
     stands: bool
     prompt: list[dict[str, str]]
     erasable: list[tuple[str, str]] = field(default_factory=list)  # (what, in words), for an admin
+    erasures: list["ShownErasure"] = field(default_factory=list)  # for an admin
 
 
 def _judgement_or_404(project: Project, key: str) -> Judgement:
@@ -122,8 +149,21 @@ def jobs_of_answers(answers: list[RankedAnswer]) -> list[GenerationJob]:
 
 
 def _erasable(judgement: Judgement) -> list[tuple[str, str]]:
-    texts = {"prompt": "prompt", "write_in": judgement.write_in, "comment": judgement.comment}
+    task = judgement.assignment.task
+    prompt = ERASED if all(message["content"] == ERASED for message in task.prompt.messages) else "prompt"
+    answered = task.slots.exclude(candidate__text=ERASED).exists()
+    texts = {
+        "prompt": prompt,
+        "exchange": "answers" if answered else "",
+        "write_in": judgement.write_in,
+        "comment": judgement.comment,
+    }
     return [(what, words) for what, words in WHATS.items() if texts[what] not in ("", ERASED)]
+
+
+def _erasures(judgement: Judgement, project: Project) -> list[ShownErasure]:
+    rows = project.erasures.filter(judgement_key=judgement.key).select_related("project").order_by("-id")
+    return [ShownErasure(each) for each in rows]
 
 
 @require_GET
@@ -141,6 +181,7 @@ def judgement(request: HttpRequest, project: Project, key: str) -> HttpResponse:
         stands=found.assignment.current_id == found.pk and found.verdict not in ("withdrawn", "voided"),
         prompt=found.assignment.task.prompt.messages,
         erasable=_erasable(found) if may_erase(person(request), project) else [],
+        erasures=_erasures(found, project) if may_erase(person(request), project) else [],
     )
     return render_page(request, "training/judgement.html", "training/_judgement.html", ctx)
 

@@ -96,11 +96,12 @@ class Erasure(JobFields):
 
     key = models.CharField(max_length=12, unique=True, default=new_key, editable=False)
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="erasures")
-    what = models.CharField(max_length=10, help_text="prompt, write_in or comment")
+    what = models.CharField(max_length=10, help_text="prompt, exchange, write_in or comment")
     judgement_key = models.CharField(max_length=12)
     prompt_sha256 = models.CharField(max_length=64, help_text="content hash of the prompt")
     text_sha256s = models.JSONField(default=list, help_text="of the texts, to find them in the files")
     note = models.TextField()
+    quotes = models.JSONField(default=list, help_text="[{what, key}]: what else held the text then, letter by letter")
     snapshots = models.ManyToManyField(Snapshot, related_name="erasures")
     artifact_sha256s = models.JSONField(
         default=list, help_text="directories it replaced or made: of those no dataset has, the manifest alone stays"
@@ -113,7 +114,9 @@ class Erasure(JobFields):
     class Meta:
         constraints: ClassVar = [
             status_check("erasure_status", JobStatus),
-            models.CheckConstraint(condition=Q(what__in=["prompt", "write_in", "comment"]), name="erasure_what_known"),
+            models.CheckConstraint(
+                condition=Q(what__in=["prompt", "exchange", "write_in", "comment"]), name="erasure_what_known"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -6,14 +6,17 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 from django.test import Client
+from django.utils import timezone
 
 from accounts.models import AuditEvent, Role
 from annotation.examples import example_of
 from annotation.models import Judgement, PracticeItem, Ruling
 from config.env import ROOT
 from core.errors import Conflict, DomainError
+from core.ids import sha256_hex
 from core.jobs import reap
 from core.storage import artifact_path, home, verify
+from generation.models import Candidate
 from tests.training.judged import (
     freeze,
     judge,
@@ -31,7 +34,7 @@ from tests.training.judged import (
 from training import erasing
 from training.erasing import ERASED, erase_text, run_erasure, waive
 from training.formats.files import read_rows
-from training.models import Erasure, Snapshot
+from training.models import Erasure, PushJob, Snapshot
 from training.run_start import plan_run
 from training.snapshots import check_snapshot, directory_of
 
@@ -333,3 +336,74 @@ def test_missing_files_are_no_success_and_the_sentence_says_so(lab):
     run_erasure(found.pk)
     found.refresh_from_db()
     assert found.status == "failed" and "Restore them from a backup" in found.error
+
+
+# ---- a prompt with its answers, and what quotes it -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prompt_first", [False, True])
+def test_a_prompt_goes_with_all_its_answers_in_one_step(lab, prompt_first):
+    project, campaign, mia = lab
+    prompt = secret_judgement(campaign).assignment.task.prompt
+    Candidate.objects.filter(prompt=prompt, text="yes 0").update(
+        text=f"You said: {SECRET}", text_sha256=sha256_hex("x")
+    )
+    snapshot = frozen(project, campaign)
+    gone = [SECRET, ANSWER, "no 0", "You said"]
+    assert all(text.encode() in everything(directory_of(snapshot)) for text in gone)
+    if prompt_first:
+        erased(campaign, "prompt", mia)
+    found = erased(campaign, "exchange", mia)
+    snapshot.refresh_from_db()
+    after = everything(directory_of(snapshot))
+    assert not [text for text in gone if text.encode() in after]
+    assert b"yes 1" in after and b"no 1" in after and b"Harmless?" in after and REMARK.encode() in after
+    assert set(prompt.candidates.values_list("text", flat=True)) == {ERASED}
+    assert secret_judgement(campaign).write_in == ERASED and secret_judgement(campaign).comment == REMARK
+    assert AuditEvent.objects.filter(action="text.erase").latest("pk").detail["what"] == "exchange"
+    assert not [text for text in gone if text in str(Erasure.objects.filter(pk=found.pk).values())]
+
+
+def test_what_else_holds_the_text_is_listed_and_stays(lab):
+    project, campaign, mia = lab
+    arm = make_arm(project)
+    other = make_prompt(make_set(project), f"Earlier: {SECRET}. And now?")
+    shouted = make_prompt(make_set(project), f"Earlier: {SECRET.upper()}.")
+    answer = make_answer(arm, other, f"I see {SECRET} there")
+    make_answer(arm, other, "No such thing")
+    elsewhere = make_project()
+    make_prompt(make_set(elsewhere), f"Theirs: {SECRET}")
+    found = erased(campaign, "prompt", mia)
+    assert {(each["what"], each["key"]) for each in found.quotes} == {("prompts", other.key), ("answers", answer.key)}
+    other.refresh_from_db()
+    answer.refresh_from_db()
+    assert SECRET in str(other.messages) and SECRET in answer.text and shouted.messages
+    client = Client()
+    client.force_login(mia)
+    page = client.get(f"/p/{project.slug}/judgements/{found.judgement_key}/").content.decode()
+    for what, thing in (("prompts", other), ("answers", answer)):
+        assert f'href="/p/{project.slug}/lineage/{what}/{thing.key}/"' in page
+    ravi = Client()
+    ravi.force_login(make_person("Ravi", project, Role.RESEARCHER))
+    assert "Erased:" not in ravi.get(f"/p/{project.slug}/judgements/{found.judgement_key}/").content.decode()
+
+
+def test_a_comment_that_repeats_the_better_answer_is_a_quotation(lab):
+    _, campaign, mia = lab
+    judgement = secret_judgement(campaign)
+    Judgement.objects.filter(pk=judgement.pk).update(write_in=REMARK)
+    found = erased(campaign, "write_in", mia)
+    assert found.quotes == [{"what": "judgements", "key": judgement.key}]
+
+
+def test_the_page_names_the_places_that_the_text_was_pushed_to(lab):
+    project, campaign, mia = lab
+    snapshot = frozen(project, campaign)
+    PushJob.objects.create(
+        project=project, snapshot=snapshot, destination="s3", target="a", address="s3://b/a", status="succeeded",
+        begun_at=timezone.now(),
+    )  # fmt: skip
+    found = erased(campaign, "exchange", mia)
+    client = Client()
+    client.force_login(mia)
+    assert "s3://b/a" in client.get(f"/p/{project.slug}/judgements/{found.judgement_key}/").content.decode()

@@ -21,11 +21,13 @@ class ErasureSerializer(serializers.ModelSerializer[Erasure]):
 
     class Meta:
         model = Erasure
-        fields = ("key", "what", "judgement", "note", *JOB_FIELDS, "datasets")
+        fields = ("key", "what", "judgement", "note", "quotes", *JOB_FIELDS, "datasets")
 
 
 class EraseSerializer(StrictSerializer):
-    what = serializers.ChoiceField(choices=list(WHATS), help_text="write_in: the better answer")
+    what = serializers.ChoiceField(
+        choices=list(WHATS), help_text="exchange: the prompt with its answers; write_in: the better answer"
+    )
     note = serializers.CharField(max_length=MAX_NOTE, help_text="why; the record keeps the reason, and not the text")
 
 
@@ -64,7 +66,7 @@ class RetryErasure(_Erasures):
 class EraseText(ProjectApi):
     @call(Scope.ERASE, asks=EraseSerializer, tells=ErasureSerializer, status=201)
     def post(self, given: Given, key: str) -> Any:
-        """Erase the prompt of a judgement's task, its better answer or its comment, from here and from every dataset."""
+        """Erase the prompt of a judgement's task, alone or with its answers, its better answer or its comment, everywhere."""
         rows = Judgement.objects.select_related("assignment__task__campaign__project", "assignment__task__prompt")
         judgement = self.found(rows.filter(assignment__task__campaign__project=self.project), key=key)
         return erase_text(judgement=judgement, by=self.by, **given)
