@@ -10,6 +10,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from accounts.access import person, project_view
 from accounts.models import Project, Role
+from core.errors import DomainError
 from core.htmx import render_page, see_other
 from core.jobs import JobStatus
 from training import comparisons, freezing
@@ -121,15 +122,20 @@ def compare_with(request: HttpRequest, project: Project, key: str) -> HttpRespon
 @require_POST
 @project_view(Role.RESEARCHER)
 def cancel_compare(request: HttpRequest, project: Project, key: str) -> HttpResponse:
-    job = comparisons.comparison_of(_other(request, project), snapshot_or_404(project, key))
+    snapshot = snapshot_or_404(project, key)
+    job = comparisons.comparison_of(_other(request, project), snapshot)
     if job is not None:
         comparisons.cancel_comparison(job, by=person(request))
     return _beside(request, project, key)
 
 
 def _other(request: HttpRequest, project: Project) -> Snapshot:
-    given = request.POST if request.method == "POST" else request.GET
-    return snapshot_or_404(project, given.get("with", ""))
+    if request.method != "POST":
+        return snapshot_or_404(project, request.GET.get("with", ""))
+    found = project.snapshots.filter(key=request.POST.get("with", "")).first()
+    if found is None:
+        raise DomainError("There is no such dataset here.", how="Choose the dataset to compare with.")
+    return found
 
 
 def _beside(request: HttpRequest, project: Project, key: str) -> HttpResponse:
