@@ -1,0 +1,52 @@
+"""A freeze goes on while people judge."""
+
+import threading
+
+import pytest
+from django.db import connection
+
+from tests.annotation.builders import make_user
+from tests.training.judged import (
+    freeze,
+    judge,
+    make_annotator,
+    make_answer,
+    make_arm,
+    make_campaign,
+    make_project,
+    make_prompt,
+    make_set,
+    make_task,
+)
+from training.rows import recorded_members
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def write_elsewhere() -> None:
+    def write() -> None:
+        try:
+            make_user("Ben")
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    thread.join()
+
+
+def test_its_job_beats_after_somebody_else_has_written(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("training.rows.CHUNK", 1)
+    project = make_project()
+    arm, campaign, prompts = make_arm(project), make_campaign(project), make_set(project)
+    for number in range(5):
+        prompt = make_prompt(prompts, f"Question {number}?")
+        judge(make_task(campaign, [make_answer(arm, prompt, x) for x in ("yes", "no")]), make_annotator(project), "A")
+    snapshot = freeze(project, [campaign])
+    members = recorded_members(snapshot)
+    found = [next(members)]
+    write_elsewhere()
+    project.save()
+    found += list(members)
+    assert [member.content_sha256 for member in found] == sorted(member.content_sha256 for member in found)
+    assert len(found) == 5
