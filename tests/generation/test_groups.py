@@ -43,7 +43,7 @@ def test_another_project_and_an_import_that_has_not_ended_say_nothing(split: str
     assert side_of(mine) == by_hash
 
 
-@pytest.mark.skipif("connection.vendor != 'sqlite'")
+@pytest.mark.sqlite
 def test_groups_are_looked_up_one_by_one_however_many_prompts_there_are():
     sql, values = among(Prompt.objects.all(), "group_sha256", [GROUP]).values_list("pk").query.sql_with_params()
     with connection.cursor() as cursor:
