@@ -1,21 +1,26 @@
-"""Keep a job's lease while something slow is done for it, and hear of a cancel within a second."""
+"""An attempt at a job: its lease kept while something slow is done, a cancel heard within a second, its end told in words."""
 
 from __future__ import annotations
 
+import errno
 import logging
+import math
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, InterfaceError, OperationalError, connections
 
 from core import jobs
+from core.errors import DomainError
 from core.jobs import JobFields
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
+J = TypeVar("J", bound=JobFields)
 BEAT_SECONDS = 1.0
 
 
@@ -34,6 +39,7 @@ class Keeper:
     job: JobFields
     token: str
     seconds: float = 60.0
+    _beaten_at: float = field(default=-math.inf, init=False)
 
     def beat(self, **progress: Any) -> None:
         """Renew the lease and write progress. Raises CancelAsked or LeaseLost."""
@@ -42,6 +48,12 @@ class Keeper:
             raise CancelAsked
         if not beat.alive:
             raise LeaseLost
+        self._beaten_at = time.monotonic()
+
+    def beat_at_times(self, **progress: Any) -> None:
+        """The same, unless the last one is less than a second ago: for work in many small steps."""
+        if time.monotonic() - self._beaten_at >= BEAT_SECONDS:
+            self.beat(**progress)
 
     def while_beating(
         self,
@@ -83,3 +95,35 @@ class Keeper:
         except DatabaseError:
             logger.warning("The lease of %s could not be renewed; trying again.", self.job, exc_info=True)
             connections.close_all()
+
+
+def attempt(job: J | None, work: Callable[[J, Keeper], None], *, seconds: float, what: str) -> None:
+    """Claim a job and do what is left of it. Does nothing where it is gone, over, or somebody else has it.
+
+    what  the subject of the sentences on its row: "The export"
+    ``work`` ends the job itself where all went well; what it raises ends the job here, in a sentence. A database that did not
+    answer ends nothing: the job goes back to the queue.
+    """
+    token = jobs.claim(job, seconds=seconds) if job else None
+    if job is None or token is None:
+        return
+    try:
+        work(job, Keeper(job, token, seconds))
+    except LeaseLost:
+        return
+    except CancelAsked:
+        jobs.cancelled(job, token, message="Cancelled")
+    except DomainError as problem:
+        jobs.fail(job, token, f"{problem.sentence} {problem.how}".strip())
+    except (OperationalError, InterfaceError):
+        logger.exception("%s (%s) goes back to the queue.", what, job)
+        note = f"The database did not answer; {what[0].lower()}{what[1:]} goes on in a moment."
+        jobs.release(job, token, note=note, is_failure=True)
+    except OSError as problem:
+        is_full = problem.errno in (errno.ENOSPC, errno.EDQUOT)
+        how = "Free some disk space and try again." if is_full else "Try again once that is put right."
+        jobs.fail(job, token, f"A file could not be read or written: {problem.strerror or problem}. {how}")
+    except Exception as problem:
+        logger.exception("%s (%s) stopped.", what, job)
+        sentence = f"{what} stopped on something unexpected: {type(problem).__name__}. The log has the details."
+        jobs.fail(job, token, sentence)

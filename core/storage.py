@@ -6,7 +6,9 @@ A directory is complete if and only if its ``manifest.json`` exists; the manifes
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from django.conf import settings
@@ -16,6 +18,7 @@ from core.ids import canonical_json, new_key, sha256_hex
 
 MANIFEST = "manifest.json"
 CHUNK_BYTES = 1 << 20
+STALE_SECONDS = 24 * 3600
 
 
 def home() -> Path:
@@ -59,6 +62,34 @@ def manifest_of(path: Path) -> dict[str, dict[str, object]]:
     }
 
 
+@contextmanager
+def workspace(kind: str, key: str) -> Iterator[Path]:
+    """An empty directory for one attempt at ``key``, removed at its end.
+
+    What an attempt left that was killed, or that lost its lease, is removed first.
+    """
+    folder = home() / kind
+    for stale in folder.glob(f"{key}-*"):
+        shutil.rmtree(stale, ignore_errors=True)
+    directory = folder / f"{key}-{new_key()}"
+    directory.mkdir(parents=True, mode=0o700)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _remove_stale(root: Path) -> None:
+    """What a killed process was storing. By its age: others may be storing at this moment."""
+    for left in root.glob(".tmp-*"):
+        try:
+            is_stale = time.time() - left.stat().st_mtime > STALE_SECONDS
+        except OSError:
+            continue
+        if is_stale:
+            shutil.rmtree(left, ignore_errors=True)
+
+
 def store_directory(kind: str, path: Path, *, take: bool = False) -> str:
     """Copy ``path`` into the store and return its hash; the same content stored twice is one directory.
 
@@ -67,6 +98,7 @@ def store_directory(kind: str, path: Path, *, take: bool = False) -> str:
     """
     root = artifacts_root() / kind
     temporary = root / f".tmp-{new_key()}"
+    _remove_stale(root)
     try:
         temporary.mkdir(parents=True)
         for file in _files(path):
@@ -81,8 +113,10 @@ def store_directory(kind: str, path: Path, *, take: bool = False) -> str:
         if (final / MANIFEST).exists():
             if manifest_of(final) == manifest_of(temporary):
                 return sha256
-            # Damaged since it was stored: these are its bytes again.
-            final.rename(root / f".damaged-{new_key()}")
+            # Damaged since it was stored: these are its bytes again. Moved first: a half removed one is never under its hash.
+            damaged = root / f".tmp-{new_key()}"
+            final.rename(damaged)
+            shutil.rmtree(damaged, ignore_errors=True)
         with (temporary / MANIFEST).open("wb") as sink:
             sink.write(manifest)
             sink.flush()

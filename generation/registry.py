@@ -3,7 +3,6 @@
 Nothing is registered that the content check (``artifacts.inspect_model_dir``) has not seen; no loader runs here.
 """
 
-import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,15 +15,13 @@ from django.utils.text import slugify
 
 from accounts.audit import record
 from accounts.models import Project, User
-from core.beating import CancelAsked, Keeper, LeaseLost
+from core.beating import Keeper, attempt
 from core.errors import DomainError, require
 from core.ids import new_key
-from core.jobs import cancelled, claim, enqueue_on_commit, fail, finish
+from core.jobs import enqueue_on_commit, finish
 from core.uploads import require_same
 from generation.artifacts import ModelFacts, fetch_from_hub, inspect_model_dir
 from generation.models import ModelFetch, ModelVersion
-
-logger = logging.getLogger(__name__)
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}(@[\w./-]{1,100})?")
 LEASE_SECONDS = 60.0
@@ -187,31 +184,20 @@ def _sent_before(project: Project, key: str, source: str) -> ModelFetch | None:
 def run_fetch(fetch_id: int) -> None:
     """Claim a fetch, bring the model here and register it. A fetch done twice registers it once."""
     fetch = ModelFetch.objects.select_related("project", "requested_by").filter(pk=fetch_id).first()
-    token = claim(fetch, seconds=LEASE_SECONDS) if fetch else None
-    if fetch is None or token is None:
-        return
-    try:
-        # A download has no steps in between.
-        keeper = Keeper(fetch, token, LEASE_SECONDS)
-        keeper.beat(message="Fetching the files and checking them.")
-        source, facts = keeper.while_beating(lambda: check_source(fetch.source))
-        with transaction.atomic():
-            version = _create(
-                fetch.project, source, facts,
-                slug=fetch.slug, licence=fetch.licence, note=fetch.note, is_toy=False, by=fetch.requested_by,
-            )  # fmt: skip
-            if not finish(fetch, token, message="Registered.", model_version=version):
-                transaction.set_rollback(True)
-    except LeaseLost:
-        return
-    except CancelAsked:
-        cancelled(fetch, token, message="Cancelled.")
-    except DomainError as problem:
-        fail(fetch, token, f"{problem.sentence} {problem.how}".strip())
-    except Exception as problem:
-        logger.exception("Fetching %s failed.", fetch.source)
-        fail(fetch, token, f"Fetching stopped on something unexpected: {type(problem).__name__}.")
-        raise
+    attempt(fetch, _fetch, seconds=LEASE_SECONDS, what="The fetch")
+
+
+def _fetch(fetch: ModelFetch, keeper: Keeper) -> None:
+    # A download has no steps in between.
+    keeper.beat(message="Fetching the files and checking them.")
+    source, facts = keeper.while_beating(lambda: check_source(fetch.source))
+    with transaction.atomic():
+        version = _create(
+            fetch.project, source, facts,
+            slug=fetch.slug, licence=fetch.licence, note=fetch.note, is_toy=False, by=fetch.requested_by,
+        )  # fmt: skip
+        if not finish(fetch, keeper.token, message="Registered.", model_version=version):
+            transaction.set_rollback(True)
 
 
 # ---- where a model comes from ----------------------------------------------------------------------------------------

@@ -5,14 +5,13 @@ deleted. New training on it is blocked until somebody waives that with a note. W
 names those models.
 """
 
-import logging
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import orjson
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
@@ -21,10 +20,10 @@ from accounts.audit import record
 from accounts.models import Project, Role, User
 from annotation.models import Judgement, PracticeItem, Ruling
 from core import jobs
-from core.beating import LeaseLost
+from core.beating import Keeper, LeaseLost, attempt
 from core.errors import Conflict, DomainError, require
-from core.ids import canonical_json, content_sha256, new_key, sha256_hex
-from core.storage import MANIFEST, artifact_path, home, manifest_of, store_directory
+from core.ids import canonical_json, content_sha256, sha256_hex
+from core.storage import MANIFEST, artifact_path, manifest_of, store_directory, workspace
 from generation.models import Candidate, Prompt
 from training.exports.job import remove_old_exports
 from training.formats.canonical import canonical
@@ -49,7 +48,6 @@ KEYS: Mapping[str, frozenset[str]] = {
     "write_in": frozenset({"content", "better_answer"}),
     "comment": frozenset({"comment"}),
 }
-logger = logging.getLogger(__name__)
 
 
 def may_erase(user: User, project: Project) -> bool:
@@ -159,32 +157,16 @@ def _redacted_messages(messages: Iterable[Mapping[str, Any]]) -> list[dict[str, 
 def run_erasure(erasure_id: int) -> None:
     """Replace the files of every dataset that holds the text. Safe to call at any time, by any number of workers."""
     found = Erasure.objects.filter(pk=erasure_id).first()
-    token = jobs.claim(found, seconds=LEASE_SECONDS) if found else None
-    if found is None or token is None:
+    attempt(found, _replace_files, seconds=LEASE_SECONDS, what="The erasure")
+
+
+def _replace_files(erasure: Erasure, keeper: Keeper) -> None:
+    if erasure.snapshots.exclude(status__in=jobs.TERMINAL).exists():
+        jobs.release(erasure, keeper.token, note="A dataset is still being frozen; the erasure goes on after it.")
         return
-    try:
-        if found.snapshots.exclude(status__in=jobs.TERMINAL).exists():
-            jobs.release(found, token, note="A dataset is still being frozen; the erasure goes on after it.")
-            return
-        _redact_all(found)
-        remove_old_exports()
-        jobs.finish(found, token, message="The files are replaced")
-    except LeaseLost:
-        return
-    except DomainError as problem:
-        jobs.fail(found, token, f"{problem.sentence} {problem.how}".strip())
-    except OSError as problem:
-        jobs.fail(
-            found, token, f"The files could not be replaced: {problem.strerror}. Free some disk space and try again."
-        )
-    except (OperationalError, InterfaceError):
-        logger.exception("Erasure %s goes back to the queue.", found.key)
-        jobs.release(
-            found, token, note="The database did not answer; the erasure goes on in a moment.", is_failure=True
-        )
-    except Exception as problem:
-        logger.exception("Erasure %s stopped.", found.key)
-        jobs.fail(found, token, f"The erasure stopped on something unexpected: {type(problem).__name__}.")
+    _redact_all(erasure, keeper)
+    remove_old_exports()
+    jobs.finish(erasure, keeper.token, message="The files are replaced")
 
 
 def erase_again(erasure: Erasure, *, by: User) -> None:
@@ -194,23 +176,15 @@ def erase_again(erasure: Erasure, *, by: User) -> None:
         record("text.retry", user=by, project=erasure.project, subject=erasure)
 
 
-def _redact_all(erasure: Erasure) -> None:
+def _redact_all(erasure: Erasure, keeper: Keeper) -> None:
     """Look at the files that the datasets have, until all were: another erasure may replace some of them meanwhile."""
-    for stale in _folder().glob(f"{erasure.key}-*"):  # of a worker that was killed, or whose lease is lost
-        shutil.rmtree(stale, ignore_errors=True)
     rows, done, n_held = erasure.snapshots.exclude(artifact_sha256=""), set[str](), erasure.total_steps or 0
     while todo := set(rows.values_list("artifact_sha256", flat=True)) - done:
         for sha256 in sorted(todo):
             done |= {sha256, _redact(erasure, sha256)}
             _delete_unused(erasure)
-            step = min(erasure.step + 1, n_held)
-            if not jobs.beat(erasure, erasure.lease_token, seconds=LEASE_SECONDS, step=step).alive:
-                raise LeaseLost
+            keeper.beat(step=min(erasure.step + 1, n_held))
     _delete_unused(erasure)
-
-
-def _folder() -> Path:
-    return home() / "erasing"
 
 
 def _redact(erasure: Erasure, sha256: str) -> str:
@@ -220,22 +194,19 @@ def _redact(erasure: Erasure, sha256: str) -> str:
     changed. Raises LeaseLost where another worker has the erasure.
     """
     old = artifact_path(ARTIFACT_KIND, sha256)
-    directory = _folder() / f"{erasure.key}-{new_key()}"
-    directory.mkdir(parents=True)
     try:
-        if not _copy(old, directory, erasure):  # a comment outside the records, a vote that gave no row
-            return sha256
-        new = sha256_hex(canonical_json(manifest_of(directory)))
-        _note(erasure, sha256, new)
-        store_directory(ARTIFACT_KIND, directory, take=True)
+        with workspace("erasing", erasure.key) as directory:
+            if not _copy(old, directory, erasure):  # a comment outside the records, a vote that gave no row
+                return sha256
+            new = sha256_hex(canonical_json(manifest_of(directory)))
+            _note(erasure, sha256, new)
+            store_directory(ARTIFACT_KIND, directory, take=True)
     except FileNotFoundError:
         if Snapshot.objects.filter(artifact_sha256=sha256).exists():
             raise DomainError(
                 "The files of a dataset are missing.", how="Restore them from a backup and try again."
             ) from None
         return sha256  # replaced by another erasure, and deleted while they were read
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
     with transaction.atomic():
         _still_ours(erasure)
         rows = Snapshot.objects.filter(artifact_sha256=sha256)

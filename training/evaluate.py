@@ -6,7 +6,6 @@ same people's pairs, so its win rate is shown under its own name and never has a
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,7 @@ from annotation.judge import live_judgements
 from annotation.models import Annotator, Campaign, Judgement, RankedCandidate
 from annotation.winrate import ENOUGH_PROMPTS, Tally, rate, tally, verdict
 from core import jobs
-from core.beating import CancelAsked, Keeper, LeaseLost
+from core.beating import Keeper, attempt
 from core.errors import Conflict, DomainError, require
 from core.ids import new_key, seed_from, sha256_hex
 from core.jobs import JobStatus
@@ -38,8 +37,6 @@ from training.models import Evaluation, Snapshot
 from training.reward_scores import score
 from training.rows import Recipe, build, recipe_of, recorded_members
 from training.snapshots import directory_of
-
-logger = logging.getLogger(__name__)
 
 Judge, Outcome = Evaluation.Judge, Evaluation.Outcome
 LEASE_SECONDS = 60.0
@@ -211,23 +208,12 @@ def run_evaluation(evaluation_id: int) -> None:
         "project", "model_version", "against", "prompt_set", "snapshot", "reward_model", "campaign", "job"
     )
     evaluation = rows.filter(pk=evaluation_id).first()
-    token = jobs.claim(evaluation, seconds=LEASE_SECONDS) if evaluation else None
-    if evaluation is None or token is None:
-        return
-    keeper = Keeper(evaluation, token, LEASE_SECONDS)
-    try:
-        result = MEASURES[Judge(evaluation.judge)](evaluation, keeper)
-        jobs.finish(evaluation, token, message="", **result)
-    except LeaseLost:
-        return
-    except CancelAsked:
-        jobs.cancelled(evaluation, token, message="Cancelled")
-    except DomainError as problem:
-        jobs.fail(evaluation, token, f"{problem.sentence} {problem.how}".strip())
-    except Exception as problem:
-        logger.exception("Evaluation %s failed.", evaluation.key)
-        sentence = f"The evaluation stopped on something unexpected: {type(problem).__name__}. The log has the details."
-        jobs.fail(evaluation, token, sentence)
+    attempt(evaluation, _measure, seconds=LEASE_SECONDS, what="The evaluation")
+
+
+def _measure(evaluation: Evaluation, keeper: Keeper) -> None:
+    result = MEASURES[Judge(evaluation.judge)](evaluation, keeper)
+    jobs.finish(evaluation, keeper.token, message="", **result)
 
 
 def _reward_accuracy(evaluation: Evaluation, keeper: Keeper) -> dict[str, Any]:

@@ -3,24 +3,22 @@
 Recipe and recorded membership give the same bytes on every database, so a freeze that is killed is simply done again.
 """
 
-import logging
-import shutil
 from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from django.db import IntegrityError, InterfaceError, OperationalError, transaction
+from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
 from accounts.audit import record
 from accounts.models import Project, User
 from annotation.models import Campaign
 from core import jobs
+from core.beating import Keeper, attempt
 from core.bulk import Rows, analyze, undisturbed
 from core.errors import Conflict, DomainError, require
-from core.ids import new_key
-from core.storage import home, store_directory
+from core.storage import store_directory, workspace
 from training.card import write_card
 from training.formats.ballots import Counts
 from training.formats.files import RECORDS, RowFiles, chunks, write_description, write_near
@@ -34,7 +32,6 @@ from training.snapshots import ARTIFACT_KIND
 
 LEASE_SECONDS = 300
 MEMBERS_AT_ONCE = 10_000
-logger = logging.getLogger(__name__)
 
 
 def start_freeze(
@@ -94,34 +91,13 @@ def _what_to_do(left_out: Mapping[str, int]) -> str:
 def run_freeze(snapshot_id: int) -> None:
     """Do a freeze from wherever it was left. Safe to call at any time, by any number of workers."""
     snapshot = Snapshot.objects.select_related("project").filter(pk=snapshot_id).first()
-    token = jobs.claim(snapshot, seconds=LEASE_SECONDS) if snapshot else None
-    if snapshot is None or token is None:
-        return
-    try:
-        with undisturbed():
-            seal(snapshot)
-            _write(snapshot, token)
-    except _Lost:
-        return
-    except DomainError as problem:
-        jobs.fail(snapshot, token, f"{problem.sentence} {problem.how}".strip())
-    except OSError as problem:
-        jobs.fail(
-            snapshot, token, f"The files could not be written: {problem.strerror}. Free some disk space and try again."
-        )
-    except (OperationalError, InterfaceError):
-        logger.exception("Snapshot %s goes back to the queue.", snapshot.key)
-        jobs.release(
-            snapshot, token, note="The database did not answer; the freeze goes on in a moment.", is_failure=True
-        )
-    except Exception as problem:
-        logger.exception("Snapshot %s could not be frozen.", snapshot.key)
-        sentence = f"The freeze stopped on something unexpected: {type(problem).__name__}. The log has the details."
-        jobs.fail(snapshot, token, sentence)
+    attempt(snapshot, _freeze, seconds=LEASE_SECONDS, what="The freeze")
 
 
-class _Lost(Exception):
-    """Another worker has the job, or it was cancelled."""
+def _freeze(snapshot: Snapshot, keeper: Keeper) -> None:
+    with undisturbed():
+        seal(snapshot)
+        _write(snapshot, keeper)
 
 
 def seal(snapshot: Snapshot) -> None:
@@ -150,18 +126,13 @@ def seal(snapshot: Snapshot) -> None:
     snapshot.refresh_from_db()
 
 
-def _write(snapshot: Snapshot, token: str) -> None:
+def _write(snapshot: Snapshot, keeper: Keeper) -> None:
     counts = Counts()
-    folder = home() / "freezing"
-    for stale in folder.glob(f"{snapshot.key}-*"):  # of a worker that was killed, or whose lease is lost
-        shutil.rmtree(stale, ignore_errors=True)
-    directory = folder / f"{snapshot.key}-{new_key()}"
-    directory.mkdir(parents=True)
-    try:
+    with workspace("freezing", snapshot.key) as directory:
         recipe = recipe_of(snapshot)
-        twins = twins_among(recorded_members(snapshot), recipe, beat=lambda: _go_on(snapshot, token))
+        twins = twins_among(recorded_members(snapshot), recipe, beat=keeper.beat)
         builder = Builder(recipe, counts, twins=twins, in_full=True)
-        sha256 = _write_files(directory, snapshot, token, builder)
+        sha256 = _write_files(directory, snapshot, keeper, builder)
         left_out, n_people = snapshot.counts["left_out"], snapshot.counts["people"]
         totals = counts_json(left_out, n_people, counts, snapshot.counts.get("imported", 0))
         if not sum(counts.rows.values()) + sum(counts.unpaired.values()):
@@ -173,14 +144,12 @@ def _write(snapshot: Snapshot, token: str) -> None:
         write_description(directory, recipe=_recipe(snapshot), counts=totals, sha256=sha256)
         write_card(directory, snapshot, counts=totals, sha256=sha256)
         artifact_sha256 = store_directory(ARTIFACT_KIND, directory, take=True)
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
     totals = {**totals, "left_out": left_out}
     n_rows = sum(counts.rows.values())
-    jobs.beat(snapshot, token, step=snapshot.total_steps, seconds=LEASE_SECONDS)
+    keeper.beat(step=snapshot.total_steps)
     jobs.finish(
         snapshot,
-        token,
+        keeper.token,
         message=f"{n_rows:,} rows",
         counts=totals,
         sha256=sha256,
@@ -188,7 +157,7 @@ def _write(snapshot: Snapshot, token: str) -> None:
     )
 
 
-def _write_files(directory: Path, snapshot: Snapshot, token: str, builder: Builder) -> str:
+def _write_files(directory: Path, snapshot: Snapshot, keeper: Keeper, builder: Builder) -> str:
     """The rows, their lineage and the full format, in one walk over the judgements; returns the dataset's hash."""
     records = Records(snapshot, builder.reader)
     with RowFiles(directory, with_unpaired=builder.recipe.policy.unpaired, extra=RECORDS) as files:
@@ -196,21 +165,12 @@ def _write_files(directory: Path, snapshot: Snapshot, token: str, builder: Build
         # Not read by one thread while another makes the lines: a busy one gives the interpreter's lock away every 5 ms only, and
         # a result comes from PostgreSQL in a hundred pieces.
         for chunk in builder.reader.chunks(recorded_members(snapshot)):
-            _go_on(snapshot, token, step=sum(builder.counts.judgements.values()))
+            keeper.beat(step=sum(builder.counts.judgements.values()))
             for built in builder.rows(chunk):
                 files.add(built)
             files.add_extra(records.lines(chunk))
     builder.finish()
     return files.sha256
-
-
-def _go_on(snapshot: Snapshot, token: str, **progress: int) -> None:
-    """Raises _Lost where this worker is to stop."""
-    beat = jobs.beat(snapshot, token, seconds=LEASE_SECONDS, **progress)
-    if beat.cancel:
-        jobs.cancelled(snapshot, token, message="Cancelled")
-    if beat.cancel or not beat.alive:
-        raise _Lost
 
 
 def _recipe(snapshot: Snapshot) -> dict[str, Any]:

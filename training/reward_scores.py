@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import time
@@ -15,8 +14,8 @@ from typing import cast
 from django.conf import settings
 
 from core.errors import DomainError, require
-from core.ids import KEY_ALPHABET, KEY_LENGTH, canonical_json, new_key
-from core.storage import home
+from core.ids import KEY_ALPHABET, KEY_LENGTH, canonical_json
+from core.storage import workspace
 from generation.artifacts import model_directory
 from generation.models import ModelVersion
 from training.formats.files import read_rows
@@ -37,12 +36,7 @@ def score(
     beat  called twice a second; what it raises ends the scoring
     """
     require(len(name) == KEY_LENGTH and set(name) <= set(KEY_ALPHABET), "That is not a key.")
-    folder = home() / "scoring"
-    for stale in folder.glob(f"{name}-*"):
-        shutil.rmtree(stale, ignore_errors=True)
-    directory = folder / f"{name}-{new_key()}"
-    directory.mkdir(parents=True, mode=0o700)
-    try:
+    with workspace("scoring", name) as directory:
         with (directory / "input.jsonl").open("wb") as file:
             for messages, answer in asked:
                 file.write(canonical_json({"messages": list(messages), "answer": answer}) + b"\n")
@@ -56,8 +50,6 @@ def score(
         (directory / "spec.json").write_text(json.dumps(spec))
         _run_child(directory, beat)
         scores = [float(row["score"]) for row in read_rows(directory / "output.jsonl")]
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
     require(len(scores) == len(asked), "The reward model did not score every answer.", how="Try again.")
     return scores
 

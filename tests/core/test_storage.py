@@ -1,4 +1,6 @@
 import errno
+import os
+import time
 
 import pytest
 
@@ -48,6 +50,7 @@ def test_storing_the_same_content_again_mends_what_was_damaged(files):
     (storage.artifact_path("models", sha256) / "a.txt").write_text("x")
     assert storage.store_directory("models", files) == sha256
     storage.verify("models", sha256)
+    assert [path.name for path in (storage.artifacts_root() / "models").iterdir()] == [sha256]
 
 
 def test_a_directory_without_its_manifest_is_not_there(files):
@@ -87,3 +90,28 @@ def test_files_may_be_taken_instead_of_copied(files):
     assert sha256 == expected
     storage.verify("models", sha256)
     assert not [path for path in files.rglob("*") if path.is_file()]
+
+
+def test_what_a_killed_process_was_storing_is_removed_a_day_later(files):
+    root = storage.artifacts_root() / "models"
+    storage.store_directory("models", files)
+    for name, age in ((".tmp-old", storage.STALE_SECONDS + 60), (".tmp-new", 60)):
+        (root / name).mkdir()
+        os.utime(root / name, (time.time() - age,) * 2)
+    storage.store_directory("models", files)
+    assert {path.name for path in root.glob(".*")} == {".tmp-new"}
+
+
+def test_a_workspace_is_empty_alone_and_removed_whatever_happens(files):
+    killed, other = storage.home() / "freezing" / "abc-1", storage.home() / "freezing" / "abd-1"
+    for left in (killed, other):
+        left.mkdir(parents=True)
+        (left / "half").write_text("x")
+    with pytest.raises(RuntimeError), storage.workspace("freezing", "abc") as directory:
+        assert list(directory.iterdir()) == []
+        assert directory.stat().st_mode & 0o777 == 0o700
+        assert not killed.exists()
+        (directory / "rows").write_text("x")
+        raise RuntimeError
+    assert not directory.exists()
+    assert other.exists()  # of another job

@@ -210,6 +210,7 @@ def test_a_comparison_asked_to_stop_stops_at_the_next_beat(project, monkeypatch)
         request_cancel(job)
         beat(0)
 
+    monkeypatch.setattr("core.beating.BEAT_SECONDS", 0.0)
     monkeypatch.setattr(comparisons, "compare", compare_and_cancel)
     run_comparison(job.pk)
     job.refresh_from_db()

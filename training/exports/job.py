@@ -3,16 +3,14 @@
 The same dataset, format and options are one file: who asks for it while it is there gets it at once.
 """
 
-import logging
 import shutil
-import time
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db import IntegrityError, InterfaceError, OperationalError, transaction
+from django.db import IntegrityError, transaction
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils.text import slugify
@@ -21,11 +19,11 @@ from accounts.access import allows, membership_of
 from accounts.audit import record
 from accounts.models import Project, Role, User
 from core import jobs
-from core.beating import CancelAsked, Keeper, LeaseLost
-from core.errors import DomainError, require
-from core.ids import canonical_json, new_key, sha256_hex
+from core.beating import Keeper, attempt
+from core.errors import require
+from core.ids import canonical_json, sha256_hex
 from core.jobs import JobStatus
-from core.storage import artifact_path, artifacts_root, file_sha256, home, read_manifest, store_directory
+from core.storage import artifact_path, artifacts_root, file_sha256, read_manifest, store_directory, workspace
 from training.exports.containers import CONTAINERS
 from training.exports.formats import Format, format_named
 from training.exports.options import Options
@@ -36,11 +34,9 @@ from training.snapshots import directory_of
 ARTIFACT_KIND = "exports"
 VERSION = 1  # of the formats: an export of an earlier one is not taken for the same
 LEASE_SECONDS = 300
-BEAT_SECONDS = 1.0
 KIB = 10
 ASIDE = ".aside-"  # of a stored file that is about to be deleted
 LIVE = (JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.CANCELLING, JobStatus.SUCCEEDED)
-logger = logging.getLogger(__name__)
 
 
 # ---- asking ----------------------------------------------------------------------------------------------------------
@@ -127,27 +123,7 @@ def exports_of(snapshot: Snapshot) -> QuerySet[ExportJob]:
 def run_export(job_id: int) -> None:
     """Write an export's file. Safe to call at any time, by any number of workers."""
     job = ExportJob.objects.select_related("project", "snapshot", "requested_by").filter(pk=job_id).first()
-    token = jobs.claim(job, seconds=LEASE_SECONDS) if job else None
-    if job is None or token is None:
-        return
-    try:
-        _check_right(job)
-        _write(job, Keeper(job, token, LEASE_SECONDS))
-    except LeaseLost:
-        return
-    except CancelAsked:
-        jobs.cancelled(job, token, message="Cancelled")
-    except DomainError as problem:
-        jobs.fail(job, token, f"{problem.sentence} {problem.how}".strip())
-    except OSError as problem:
-        jobs.fail(job, token, f"The file could not be written: {problem.strerror}. Free some disk space and try again.")
-    except (OperationalError, InterfaceError):
-        logger.exception("Export %s goes back to the queue.", job.key)
-        jobs.release(job, token, note="The database did not answer; the export goes on in a moment.", is_failure=True)
-    except Exception as problem:
-        logger.exception("Export %s could not be made.", job.key)
-        sentence = f"The export stopped on something unexpected: {type(problem).__name__}. The log has the details."
-        jobs.fail(job, token, sentence)
+    attempt(job, _write, seconds=LEASE_SECONDS, what="The export")
 
 
 def _check_right(job: ExportJob) -> None:
@@ -163,23 +139,15 @@ def may_export(user: User, project: Project) -> bool:
 
 
 def _write(job: ExportJob, keeper: Keeper) -> None:
+    _check_right(job)
     chosen, source = format_named(job.file_format), directory_of(job.snapshot)
     require(job.source_sha256 == job.snapshot.artifact_sha256, "The dataset has been changed.", how="Export it again.")
-    folder = home() / "exporting"
-    for stale in folder.glob(f"{job.key}-*"):  # of a worker that was killed, or whose lease is lost
-        shutil.rmtree(stale, ignore_errors=True)
-    directory = folder / f"{job.key}-{new_key()}"
-    directory.mkdir(parents=True)
     keeper.beat(step=0, total_steps=max(1, _bytes_to_read(source, chosen, job.options["split"]) >> KIB))
-    last = time.monotonic()
 
     def beat(n_read: int) -> None:
-        nonlocal last
-        if time.monotonic() - last >= BEAT_SECONDS:
-            keeper.beat(step=n_read >> KIB)
-            last = time.monotonic()
+        keeper.beat_at_times(step=n_read >> KIB)
 
-    try:
+    with workspace("exporting", job.key) as directory:
         path = directory / job.filename
         n_rows = write_export(
             source, path, export_format=chosen, container=job.container, options=Options(**job.options), beat=beat
@@ -192,8 +160,6 @@ def _write(job: ExportJob, keeper: Keeper) -> None:
         keeper.beat()
         n_bytes, sha256 = path.stat().st_size, file_sha256(path)
         artifact = store_directory(ARTIFACT_KIND, directory, take=True)
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
     jobs.finish(
         job, keeper.token, message=f"{n_rows:,} rows", n_rows=n_rows, n_bytes=n_bytes, sha256=sha256,
         artifact_sha256=artifact, expires_at=_expiry(), step=F("total_steps"),

@@ -1,20 +1,16 @@
 """Pushes as jobs: asked for, done by a worker, cancelled, gone on with. Who may export with text may push."""
 
-import logging
-import shutil
-
-from django.db import IntegrityError, InterfaceError, OperationalError, transaction
+from django.db import IntegrityError, transaction
 from django.db.models import F, QuerySet
 from django.db.models.functions import Coalesce, Now
 
 from accounts.audit import record
 from accounts.models import User
 from core import jobs
-from core.beating import CancelAsked, Keeper, LeaseLost
-from core.errors import Conflict, DomainError, require
-from core.ids import new_key
+from core.beating import Keeper, attempt
+from core.errors import Conflict, require
 from core.jobs import JobStatus
-from core.storage import home
+from core.storage import workspace
 from training.exports.job import file_of, may_export
 from training.models import ExportJob, PushJob, Snapshot
 from training.pushing.places import address_of, destination_named, place_of
@@ -23,7 +19,6 @@ from training.pushing.watch import KIB, Watch
 from training.snapshots import directory_of
 
 LEASE_SECONDS = 300
-logger = logging.getLogger(__name__)
 
 
 # ---- asking ----------------------------------------------------------------------------------------------------------
@@ -119,26 +114,7 @@ def run_push(push_id: int) -> None:
     """Send the files from wherever it was left. Safe to call at any time, by any number of workers."""
     rows = PushJob.objects.select_related("project", "snapshot__project", "export__snapshot", "requested_by")
     push = rows.filter(pk=push_id).first()
-    token = jobs.claim(push, seconds=LEASE_SECONDS) if push else None
-    if push is None or token is None:
-        return
-    try:
-        _push(push, Keeper(push, token, LEASE_SECONDS))
-    except LeaseLost:
-        return
-    except CancelAsked:
-        jobs.cancelled(push, token, message="Cancelled")
-    except DomainError as problem:
-        jobs.fail(push, token, f"{problem.sentence} {problem.how}".strip())
-    except (OperationalError, InterfaceError):
-        logger.exception("Push %s goes back to the queue.", push.key)
-        jobs.release(push, token, note="The database did not answer; the push goes on in a moment.", is_failure=True)
-    except OSError as problem:
-        jobs.fail(push, token, f"A file could not be read or written here: {problem.strerror or problem}.")
-    except Exception as problem:
-        logger.exception("Push %s could not be done.", push.key)
-        sentence = f"The push stopped on something unexpected: {type(problem).__name__}. The log has the details."
-        jobs.fail(push, token, sentence)
+    attempt(push, _push, seconds=LEASE_SECONDS, what="The push")
 
 
 def _push(push: PushJob, keeper: Keeper) -> None:
@@ -146,11 +122,7 @@ def _push(push: PushJob, keeper: Keeper) -> None:
     destination_named(push.destination)
     _check_source(push.snapshot, push.export)
     require(push.source_sha256 == push.snapshot.artifact_sha256, "The dataset has been changed.", how="Push it again.")
-    for stale in (home() / "pushing").glob(f"{push.key}-*"):  # of a worker that was killed, or whose lease is lost
-        shutil.rmtree(stale, ignore_errors=True)
-    folder = home() / "pushing" / f"{push.key}-{new_key()}"
-    folder.mkdir(parents=True)
-    try:
+    with workspace("pushing", push.key) as folder:
         pieces = tree_of(push, folder)
         n_bytes, watch, place = sum(piece.n_bytes for piece in pieces), Watch(push.sent), place_of(push)
         keeper.beat(step=0, total_steps=max(1, n_bytes >> KIB), n_files=len(pieces), n_bytes=n_bytes)
@@ -159,8 +131,6 @@ def _push(push: PushJob, keeper: Keeper) -> None:
         PushJob.objects.filter(pk=push.pk).update(begun_at=Coalesce(F("begun_at"), Now()))
         revision = keeper.while_beating(lambda: place.send(pieces, watch), progress=watch.progress, on_stop=watch.stop)
         keeper.beat(**watch.progress())
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     with transaction.atomic():
         done = jobs.finish(push, keeper.token, message=f"{len(pieces)} files", revision=revision, step=F("total_steps"))
         if done:

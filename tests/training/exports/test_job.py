@@ -113,7 +113,7 @@ def test_cancel_stops_the_writing_and_leaves_nothing(dataset, monkeypatch):
     from core.storage import home
 
     monkeypatch.setattr("training.exports.writing.BEAT_ROWS", 1)
-    monkeypatch.setattr("training.exports.job.BEAT_SECONDS", 0.0)
+    monkeypatch.setattr("core.beating.BEAT_SECONDS", 0.0)
     job = start_export(snapshot=dataset, file_format="hh", container="jsonl", by=None)
     person = make_person("S", dataset.project, Role.RESEARCHER)
     real = jobs.beat

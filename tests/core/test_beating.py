@@ -1,0 +1,105 @@
+import errno
+from typing import Any
+
+import pytest
+from django.db import InterfaceError, OperationalError
+
+from accounts.models import Project
+from core import beating, jobs
+from core.beating import Keeper, attempt
+from core.errors import DomainError
+from core.jobs import JobStatus
+from generation.models import PromptImport, PromptSet
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def job() -> PromptImport:
+    project = Project.objects.create(slug="p", name="P")
+    prompt_set = PromptSet.objects.create(project=project, name="set")
+    return PromptImport.objects.create(set=prompt_set, stored_name="x", file_format="jsonl")
+
+
+def tried(job: PromptImport, problem: Exception | None = None) -> PromptImport:
+    """The job as the database has it after an attempt at which ``problem`` was raised."""
+
+    def work(job: PromptImport, keeper: Keeper) -> None:
+        if problem:
+            raise problem
+        jobs.finish(job, keeper.token, message="Done")
+
+    attempt(job, work, seconds=60, what="The import")
+    return PromptImport.objects.get(pk=job.pk)
+
+
+def test_an_attempt_that_ends_its_job_is_left_alone(job):
+    job = tried(job)
+    assert (job.status, job.message) == (JobStatus.SUCCEEDED, "Done")
+
+
+@pytest.mark.parametrize(
+    ("problem", "sentence"),
+    [
+        (DomainError("That is no file.", how="Send another."), "That is no file. Send another."),
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device. Free some disk space and try again."),
+        (OSError(errno.EACCES, "Permission denied"), "Permission denied. Try again once that is put right."),
+        (ZeroDivisionError(), "The import stopped on something unexpected: ZeroDivisionError."),
+    ],
+)  # fmt: skip
+def test_what_goes_wrong_is_a_sentence_that_says_what_to_do(job, problem, sentence):
+    job = tried(job, problem)
+    assert job.status == JobStatus.FAILED
+    assert sentence in job.error
+
+
+@pytest.mark.parametrize("problem", [OperationalError("gone away"), InterfaceError("connection already closed")])
+def test_a_database_that_did_not_answer_sends_the_job_back_to_the_queue(job, problem):
+    job = tried(job, problem)
+    assert job.status == JobStatus.QUEUED
+    assert "the import goes on in a moment" in job.message
+    assert tried(job).status == JobStatus.SUCCEEDED
+
+
+def test_a_cancel_is_heard_at_the_next_beat(job):
+    def work(job: PromptImport, keeper: Keeper) -> None:
+        jobs.request_cancel(PromptImport.objects.get(pk=job.pk))
+        keeper.beat()
+        raise AssertionError("it went on")
+
+    attempt(job, work, seconds=60, what="The import")
+    job.refresh_from_db()
+    assert job.status == JobStatus.CANCELLED
+
+
+def test_who_lost_the_lease_changes_nothing(job):
+    def work(job: PromptImport, keeper: Keeper) -> None:
+        PromptImport.objects.filter(pk=job.pk).update(lease_token="another", step=7)
+        keeper.beat(step=1)
+
+    attempt(job, work, seconds=60, what="The import")
+    job.refresh_from_db()
+    assert (job.status, job.lease_token, job.step) == (JobStatus.RUNNING, "another", 7)
+
+
+def test_a_job_that_somebody_has_or_that_is_gone_is_not_begun(job):
+    begun: list[Any] = []
+    jobs.claim(PromptImport.objects.get(pk=job.pk))
+    attempt(job, lambda *given: begun.append(given), seconds=60, what="The import")
+    attempt(None, lambda *given: begun.append(given), seconds=60, what="The import")
+    assert begun == []
+
+
+def test_work_in_small_steps_beats_once_a_second(job, monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(beating.time, "monotonic", lambda: clock[0])
+    steps = []
+
+    def work(job: PromptImport, keeper: Keeper) -> None:
+        for step, now in enumerate((100.0, 100.5, 101.0, 101.9, 102.1)):
+            clock[0] = now
+            keeper.beat_at_times(step=step)
+            steps.append(PromptImport.objects.get(pk=job.pk).step)
+
+    attempt(job, work, seconds=60, what="The import")
+    assert steps == [0, 0, 2, 2, 4]
