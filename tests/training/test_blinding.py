@@ -1,7 +1,9 @@
 """Whoever is told by a dataset which model wrote an answer is known to have been told; what can be hidden is."""
 
 import pytest
+from django.core.management import call_command
 from django.test import Client
+from pydantic import SecretStr
 
 from accounts.models import Role
 from generation.models import ModelReveal
@@ -10,6 +12,7 @@ from tests.api.client import Api
 from tests.training.judged import freeze, make_judged, make_project
 from training.exports.job import run_export, start_export
 from training.exports.links import link_for
+from training.pushing.job import start_push
 
 pytestmark = pytest.mark.django_db
 
@@ -79,6 +82,35 @@ def test_an_export_that_cannot_name_models_tells_nothing():
     link, _ = lab.export("trl-preference", models=True)
     assert lab.page.get(link).status_code == 200
     assert lab.has_seen() == ""
+
+
+@pytest.mark.parametrize(
+    ("selection", "options", "told"),
+    [
+        ({}, {}, ""),
+        ({}, {"with_votes": True}, "download"),
+        ({}, {"export": "arena"}, "download"),
+        ({"models": ["its own"]}, {}, "dataset"),
+    ],
+)
+def test_who_pushes_what_tells_the_models_can_read_it_there(settings, selection, options, told):
+    given = {"s3_url": "s3://sets", "s3_access_key_id": "key", "s3_secret_access_key": SecretStr("secret")}
+    settings.WHETSTONE = settings.WHETSTONE.model_copy(update=given)
+    lab = Lab(**selection)
+    if "export" in options:
+        lab.export(options["export"], models=True)
+        options = {"export": lab.snapshot.exports.get()}
+    start_push(snapshot=lab.snapshot, to="s3", target="set", by=lab.ravi, **options)
+    assert lab.has_seen() == told
+
+
+def test_the_command_counts_for_who_it_is_run_by(tmp_path):
+    lab = Lab()
+    given = [lab.snapshot.key, str(tmp_path / "x"), "--project", "lab", "--by", lab.ravi.username, "--format", "arena"]
+    call_command("export", *given)
+    assert lab.has_seen() == ""
+    call_command("export", *given, "--models")
+    assert lab.has_seen() == "download"
 
 
 @pytest.mark.parametrize(("selection", "told"), [({}, ""), ({"models": ["its own"]}, "dataset")])

@@ -11,6 +11,7 @@ from core.beating import Keeper, attempt
 from core.errors import Conflict, require
 from core.jobs import JobStatus
 from core.storage import workspace
+from training.blinding import note_file_had
 from training.exports.job import file_of, may_export
 from training.models import ExportJob, PushJob, Snapshot
 from training.pushing.places import address_of, destination_named, place_of
@@ -54,6 +55,7 @@ def start_push(
             )  # fmt: skip
             push.events.create(before="", after=push.status, by=by)
             _record("push.start", push, by)
+            _note_had(push, by)
             jobs.enqueue_on_commit(push)
     except IntegrityError:
         raise Conflict(f"A push to {address} is on its way.", how="Wait until it is over, or cancel it.") from None
@@ -77,6 +79,13 @@ def _record(action: str, push: PushJob, by: User | None, **more: object) -> None
     record(action, user=by, project=push.project, subject=push, detail=detail)
 
 
+def _note_had(push: PushJob, by: User | None) -> None:
+    """Who pushes it can read it there."""
+    if by is not None:
+        names_models = bool(push.export.options["models"]) if push.export else push.with_votes
+        note_file_had(push.snapshot, by, names_models=names_models)
+
+
 def cancel_push(push: PushJob, *, by: User) -> None:
     with transaction.atomic():
         jobs.request_cancel(push, by=by)
@@ -87,15 +96,16 @@ def push_again(push: PushJob, *, by: User) -> None:
     """A person's "go on" of a push that failed or was cancelled: what lies there whole is not sent again."""
     destination_named(push.destination)
     _check_source(push.snapshot, push.export)
-    later = PushJob.objects.filter(address=push.address, pk__gt=push.pk, begun_at__isnull=False).exists()
+    others = PushJob.objects.filter(address=push.address, begun_at__isnull=False).exclude(pk=push.pk).exists()
     try:
         with transaction.atomic():
             jobs.requeue(push, by=by, note="gone on with")
-            # What a later push left there is not what this one sent.
+            # What another push left there is not what this one sent.
             PushJob.objects.filter(pk=push.pk).update(
-                requested_by=by, source_sha256=push.snapshot.artifact_sha256, step=0, **({"sent": {}} if later else {})
+                requested_by=by, source_sha256=push.snapshot.artifact_sha256, step=0, **({"sent": {}} if others else {})
             )
             _record("push.retry", push, by)
+            _note_had(push, by)
     except IntegrityError:
         raise Conflict(
             f"Another push to {push.address} is on its way.", how="Wait until it is over, or cancel it."
@@ -129,8 +139,14 @@ def _push(push: PushJob, keeper: Keeper) -> None:
         is_ours = PushJob.objects.filter(project=push.project, address=push.address, begun_at__isnull=False).exists()
         keeper.while_beating(lambda: place.begin(is_ours=is_ours))
         PushJob.objects.filter(pk=push.pk).update(begun_at=Coalesce(F("begun_at"), Now()))
-        revision = keeper.while_beating(lambda: place.send(pieces, watch), progress=watch.progress, on_stop=watch.stop)
-        keeper.beat(**watch.progress())
+        try:
+            revision = keeper.while_beating(
+                lambda: place.send(pieces, watch), progress=watch.progress, on_stop=watch.stop
+            )
+        finally:
+            # However it ended: what lies there whole is not sent again.
+            jobs.beat(push, keeper.token, seconds=LEASE_SECONDS, **watch.progress())
+        keeper.beat()
     with transaction.atomic():
         done = jobs.finish(push, keeper.token, message=f"{len(pieces)} files", revision=revision, step=F("total_steps"))
         if done:

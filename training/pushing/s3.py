@@ -97,11 +97,12 @@ class S3Place:
         return manifest.sha256
 
     def _listed(self) -> dict[str, int]:
-        """Name below the folder -> bytes, of every file there."""
+        """Name -> bytes, of every file in the folder."""
         from pyarrow.fs import FileSelector, FileType
 
         with self._faults():
-            found = self._files.get_file_info(FileSelector(self.root, recursive=True, allow_not_found=True))
+            # What lies in folders below is of other pushes.
+            found = self._files.get_file_info(FileSelector(self.root, allow_not_found=True))
         return {info.path.removeprefix(f"{self.root}/"): info.size for info in found if info.type == FileType.File}
 
     def _delete(self, name: str) -> None:

@@ -165,6 +165,9 @@ def test_the_command_pushes(dataset, hub):
         (["--to", "ftp:lab"], "There is no such destination. Choose hub or s3."),
         (["--to", "s3:folder"], "S3-compatible storage: this installation has no credentials for it."),
         (["--to", "hub:one"], "“one” is no name of a repository."),
+        (["--to", "hub:lab/a", "--split", "test"], "Without --format the frozen dataset is pushed whole"),
+        (["--to", "hub:lab/a", "--models"], "Without --format the frozen dataset is pushed whole"),
+        (["--to", "hub:lab/a", "--format", "trl-preference", "--with-votes"], "--with-votes is of a push without"),
     ],
 )
 def test_the_command_refuses_with_a_sentence(dataset, hub, arguments, sentence):

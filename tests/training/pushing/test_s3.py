@@ -85,6 +85,13 @@ def test_a_second_dataset_replaces_the_first_one_and_leaves_nothing_of_it(datase
     assert sorted(tree_in(s3, folder_of(second))) == sorted(second.sent)
 
 
+def test_a_folder_below_is_a_place_of_its_own(dataset, s3):
+    pushed(dataset)
+    below = pushed(dataset, "set-1/v1")
+    assert pushed(dataset).status == below.status == "succeeded"
+    assert sorted(tree_in(s3, folder_of(below))) == sorted(below.sent)
+
+
 def test_each_project_has_a_folder_of_its_own(dataset, s3):
     other = make_dataset()
     assert pushed(dataset).address != pushed(other).address
@@ -173,6 +180,20 @@ def breaking(monkeypatch, name: str, what: BaseException, *, times: int = 1) -> 
     monkeypatch.setattr(S3Place, "_put", put)
 
 
+def counting(monkeypatch) -> list[str]:
+    """The names of the files that are uploaded from now on."""
+    from training.pushing.s3 import S3Place
+
+    real, put = S3Place._put, list[str]()
+
+    def noted(self, piece, watch):
+        put.append(piece.name)
+        real(self, piece, watch)
+
+    monkeypatch.setattr(S3Place, "_put", noted)
+    return put
+
+
 def test_a_push_that_broke_off_has_no_manifest_and_goes_on_where_it_was(dataset, s3, monkeypatch):
     from core.errors import DomainError
 
@@ -181,16 +202,30 @@ def test_a_push_that_broke_off_has_no_manifest_and_goes_on_where_it_was(dataset,
     assert (push.status, push.error) == ("failed", "The storage could not be reached. Go on.")
     there = tree_in(s3, folder_of(push))
     assert "manifest.json" not in there and "README.md" not in there and "test.parquet" in there
-    before = s3.head_object(Bucket=BUCKET, Key=f"{folder_of(push)}/test.parquet")["LastModified"]
-    sam = make_person("Sam", dataset.project, Role.RESEARCHER)
-    PushJob.objects.filter(pk=push.pk).update(sent={"test.parquet": hashlib.sha256(there["test.parquet"]).hexdigest()})
-    push.refresh_from_db()
+    assert sorted(push.sent) == ["dataset.json", "test.parquet"]
+    sam, put = make_person("Sam", dataset.project, Role.RESEARCHER), counting(monkeypatch)
     push_again(push, by=sam)
     run_push(push.pk)
     push.refresh_from_db()
     assert (push.status, push.error) == ("succeeded", "")
     assert "manifest.json" in tree_in(s3, folder_of(push))
-    assert s3.head_object(Bucket=BUCKET, Key=f"{folder_of(push)}/test.parquet")["LastModified"] == before
+    assert put == ["train.parquet", "README.md", "manifest.json"]
+
+
+def test_what_another_push_replaced_meanwhile_is_sent_again(dataset, s3, monkeypatch):
+    from core.errors import DomainError
+
+    gone = DomainError("The storage could not be reached.")
+    breaking(monkeypatch, "train.parquet", gone, times=2)
+    first, second = pushed(dataset), pushed(dataset)
+    sam = make_person("Sam", dataset.project, Role.RESEARCHER)
+    for push in (first, second):
+        push.refresh_from_db()
+        assert push.status == "failed" and push.sent
+        put = counting(monkeypatch)
+        push_again(push, by=sam)
+        run_push(push.pk)
+        assert "test.parquet" in put and put[-1] == "manifest.json"
 
 
 def test_a_worker_that_dies_is_followed_by_another(dataset, s3, monkeypatch):

@@ -11,11 +11,14 @@ from accounts.models import Project, User
 from core.bars import done_with_bar
 from core.errors import DomainError
 from core.jobs import JobStatus
+from training.blinding import note_file_had
 from training.exports.formats import FORMATS
 from training.exports.job import file_of, run_export, start_export
 from training.models import ExportJob, Snapshot
 from training.pushing.job import run_push, start_push
 from training.pushing.places import address_of, destination_named
+
+COLUMNS = ("details", "models", "people")
 
 
 class Command(BaseCommand):
@@ -43,6 +46,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if bool(options["file"]) == bool(options["to"]):
             raise CommandError("Give the file to write, or --to with the place to push to.")
+        self._check_push(options)
         project = Project.objects.filter(slug=options["project"]).first()
         if project is None:
             raise CommandError(f"There is no project {options['project']!r}.")
@@ -63,9 +67,19 @@ class Command(BaseCommand):
         except OSError as problem:
             raise CommandError(f"The file could not be written: {problem.strerror}.") from None
 
+    def _check_push(self, options: dict[str, Any]) -> None:
+        """Nothing is left out of a push without a word."""
+        if options["format"] and options["with_votes"]:
+            raise CommandError("--with-votes is of a push without --format.")
+        of_a_file = options["split"] != "train" or options["container"] != "jsonl"
+        if options["to"] and not options["format"] and (of_a_file or any(options[name] for name in COLUMNS)):
+            raise CommandError("Without --format the frozen dataset is pushed whole: give --format for these options.")
+
     def _write(self, snapshot: Snapshot, options: dict[str, Any], by: User | None) -> None:
         job = self._exported(snapshot, options, by)
         path = options["file"] / job.filename if options["file"].is_dir() else options["file"]
+        if by is not None:
+            note_file_had(snapshot, by, names_models=bool(job.options["models"]))
         shutil.copyfile(file_of(job), path)
         self.stdout.write(f"{path}: {job.n_rows:,} rows, sha256 {job.sha256}")
 
@@ -83,7 +97,7 @@ class Command(BaseCommand):
         self.stdout.write(f"{push.address}: {push.n_files} files, {push.n_bytes:,} bytes, revision {push.revision}")
 
     def _exported(self, snapshot: Snapshot, options: dict[str, Any], by: User | None) -> ExportJob:
-        chosen = {name: options[name] for name in ("split", "details", "models", "people")}
+        chosen = {name: options[name] for name in ("split", *COLUMNS)}
         job = start_export(
             snapshot=snapshot, file_format=options["format"] or "trl-preference", container=options["container"],
             options=chosen, by=by,
