@@ -105,7 +105,7 @@ def _reason(report: pytest.TestReport) -> str:
 
 
 def _may_skip(report: pytest.TestReport) -> bool:
-    # CI has no GPU, and a checkout alone lacks ../shared/data, which test_votes_llmfao.py reads; everything else it must have.
+    # CI has no GPU, and a checkout alone lacks ../shared/data, which two files named test_*llmfao.py read; everything else it must have.
     return _reason(report).startswith(("needs a GPU", "needs ../shared/data"))
 
 

@@ -82,7 +82,7 @@ class Neighbours:
     # ---- asking ----
 
     def across(self) -> list[Near]:
-        """Every held-out prompt that is near one that is trained on, with the nearest of those in the first band that finds any."""
+        """Every held-out prompt that is near one that is trained on, with the nearest of the first few in the first band that finds any."""
         found: dict[int, tuple[float, int]] = {}
         for bucket, same_words in self._buckets():
             tests = [one for one in bucket if self._is_test[one] and one not in found]
