@@ -28,7 +28,6 @@ from annotation.regression import NewAgainstOld, new_against_old_of
 from annotation.standings import Standing, standings_of
 from annotation.votes.job import cancel_import
 from core.htmx import render_page, see_other
-from core.jobs import request_cancel, requeue
 from generation.models import ModelReveal, ModelVersion
 from generation.sampling import reveal_models
 
@@ -169,9 +168,9 @@ def act(request: HttpRequest, project: Project, key: str, action: str) -> HttpRe
         cancel_import(votes, by=by)
         return see_other(request, reverse("annotation:vote-import", args=[project.slug, votes.key]))
     elif action == "cancel":
-        request_cancel(found, by=by)
-    elif action == "again" and found.stage == Campaign.Stage.BUILDING:
-        requeue(found, by=by)
+        services.cancel_building(found, by=by)
+    elif action == "again":
+        services.build_again(found, by=by)
     else:
         raise Http404("No such action.")
     return see_other(request, reverse("annotation:campaign", args=[project.slug, found.key]))

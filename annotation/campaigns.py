@@ -20,7 +20,7 @@ from annotation.overlap import raise_overlap
 from annotation.people import n_submitted
 from annotation.regression import with_versions
 from core.errors import require
-from core.jobs import JobStatus, enqueue_on_commit
+from core.jobs import JobStatus, enqueue_on_commit, request_cancel, requeue
 from core.transitions import IllegalMove
 from generation.models import GenerationJob
 
@@ -129,6 +129,21 @@ def change_campaign(
 def has_judgements(campaign: Campaign) -> bool:
     """Whether anybody has ever judged here: an undone judgement was made under the protocol of its time, too."""
     return Judgement.objects.filter(assignment__task__campaign=campaign).exists()
+
+
+@transaction.atomic
+def cancel_building(campaign: Campaign, *, by: User | None) -> None:
+    """Ask for a stop of the making of its tasks; where an import brings them, ``cancel_import`` is meant instead."""
+    request_cancel(campaign, by=by)
+    record("campaign.cancel", user=by, project=campaign.project, subject=campaign)
+
+
+@transaction.atomic
+def build_again(campaign: Campaign, *, by: User | None) -> None:
+    """Queue a building that failed or was cancelled once more. Raises IllegalMove if it is neither."""
+    require(campaign.stage == Campaign.Stage.BUILDING, "The tasks of this campaign are not being built any more.")
+    requeue(campaign, by=by)
+    record("campaign.retry", user=by, project=campaign.project, subject=campaign)
 
 
 # ---- stages ----------------------------------------------------------------------------------------------------------

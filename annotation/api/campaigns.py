@@ -20,8 +20,7 @@ from annotation.planning import estimate
 from annotation.regression import with_versions
 from annotation.standings import standings_of
 from annotation.votes.job import cancel_import
-from core.errors import Conflict, require
-from core.jobs import request_cancel, requeue
+from core.errors import Conflict
 from generation.models import ModelReveal
 from generation.sampling import reveal_models
 
@@ -188,7 +187,7 @@ class CancelCampaign(_Campaigns):
         if (votes := VoteImport.objects.filter(campaign=found).first()) is not None:
             cancel_import(votes, by=self.by)
         else:
-            request_cancel(found, by=self.by)
+            services.cancel_building(found, by=self.by)
         return self.now(found)
 
 
@@ -197,8 +196,7 @@ class RetryCampaign(_Campaigns):
     def post(self, given: Given, key: str) -> Any:
         """Build the tasks again, after it failed or was cancelled."""
         found = self.found(self.rows, key=key)
-        require(found.stage == Campaign.Stage.BUILDING, "The tasks of this campaign are built.")
-        requeue(found, by=self.by)
+        services.build_again(found, by=self.by)
         return self.now(found)
 
 

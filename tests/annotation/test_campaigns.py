@@ -1,10 +1,13 @@
 import pytest
 from django.db import OperationalError, connection
 
+from accounts.models import AuditEvent
 from annotation import building, campaigns, prepared
 from annotation.assign import next_assignment
 from annotation.building import build_tasks
 from annotation.campaigns import (
+    build_again,
+    cancel_building,
     close_campaign,
     close_due,
     pause_campaign,
@@ -103,6 +106,21 @@ def test_a_cancelled_build_can_be_closed():
     campaign.refresh_from_db()
     close_campaign(campaign, by=None)
     assert campaign.stage == "closed"
+
+
+def test_a_building_is_cancelled_and_tried_again_on_record():
+    campaign = started()
+    cancel_building(campaign, by=None)
+    build_again(campaign, by=None)
+    assert (campaign.stage, campaign.status) == ("building", "queued")
+    with pytest.raises(IllegalMove):
+        build_again(campaign, by=None)  # it is on its way
+    build_tasks(campaign)
+    campaign.refresh_from_db()
+    with pytest.raises(DomainError, match="not being built any more"):
+        build_again(campaign, by=None)
+    kept = AuditEvent.objects.filter(subject_key=campaign.key).order_by("pk").values_list("action", flat=True)
+    assert list(kept) == ["campaign.start", "campaign.cancel", "campaign.retry"]
 
 
 def test_a_build_that_is_cancelled_in_its_last_moment_does_not_open(monkeypatch):

@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from accounts.models import Role
+from accounts.models import AuditEvent, Role
 from annotation.assign import next_assignment, skip_assignment
 from annotation.campaigns import close_campaign
 from annotation.expiry import expire_leases
@@ -25,6 +25,7 @@ from tests.annotation.builders import (
     make_user,
 )
 from tests.annotation.checks import violations
+from tests.api.client import Api
 
 pytestmark = pytest.mark.django_db
 HTMX = {"HX-Request": "true"}
@@ -446,6 +447,26 @@ def test_pausing_and_closing_by_the_page():
     assert ravi.post(stand.url("act", stand.campaign.key, "resume")).status_code == 422
     assert ravi.post(stand.url("act", stand.campaign.key, "explode")).status_code == 404
     assert "closed" in stand.client.get(stand.start).content.decode()
+
+
+@pytest.mark.parametrize("way", ["page", "api"])
+def test_a_building_is_cancelled_and_tried_again_by_page_and_by_token_alike(way):
+    stand = Stand()
+    ravi, api, campaign = stand.browser(stand.ravi), Api(stand.project, stand.ravi), stand.campaign
+    doings = [("cancel", "cancelled", "campaign.cancel"), ("again", "queued", "campaign.retry")]
+    Campaign.objects.update(stage="building", status="queued")
+    for action, status, event in doings:
+        if way == "page":
+            assert ravi.post(stand.url("act", campaign.key, action)).status_code == 303
+        else:
+            path = f"campaigns/{campaign.key}/{event.removeprefix('campaign.')}"
+            assert api.post(path).json()["status"] == status
+        campaign.refresh_from_db()
+        assert campaign.status == status
+        assert AuditEvent.objects.get(action=event, subject_key=campaign.key).user == stand.ravi
+    Campaign.objects.update(stage="open", status="succeeded")
+    refused = ravi.post(stand.url("act", campaign.key, "again")) if way == "page" else api.post(path)
+    assert refused.status_code == 422
 
 
 def test_a_reviewer_sets_a_judgement_aside():
