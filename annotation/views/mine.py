@@ -5,7 +5,7 @@ from datetime import datetime
 from urllib.parse import urlencode
 
 from django.core.paginator import Page, Paginator
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_GET
@@ -15,6 +15,7 @@ from accounts.access import person, project_view
 from accounts.models import Project, Role
 from annotation.models import Annotator, Assignment, Campaign
 from annotation.pages import CampaignPage, words_said
+from annotation.past import MOST_FOUND, holding
 from annotation.views.access import campaign_of, me_in
 from core.htmx import render_page
 
@@ -43,6 +44,7 @@ class MinePage(CampaignPage):
     status: str
     statuses: dict[str, str]
     is_closed: bool
+    n_searched: int  # where there were more than a search looks at, else 0
 
 
 @require_GET
@@ -53,7 +55,7 @@ def mine(request: HttpRequest, project: Project, key: str) -> HttpResponse:
     query = request.GET.get("q", "").strip()[:MAX_QUERY]
     status = request.GET.get("status", "")
     status = status if status in STATUSES else "submitted"
-    found = _found(me, campaign, query, status) if me else Assignment.objects.none()
+    found, is_cut = _found(me, campaign, query, status) if me else (Assignment.objects.none(), False)
     pages = Paginator(found, PER_PAGE).get_page(request.GET.get("page"))
     page = MinePage(
         project=project,
@@ -67,22 +69,19 @@ def mine(request: HttpRequest, project: Project, key: str) -> HttpResponse:
         status=status,
         statuses=STATUSES,
         is_closed=campaign.stage == Campaign.Stage.CLOSED,
+        n_searched=MOST_FOUND if is_cut else 0,
     )
     return render_page(request, "annotation/mine.html", "annotation/_mine.html", page, no_store=True)
 
 
-def _found(me: Annotator, campaign: Campaign, query: str, status: str) -> QuerySet[Assignment]:
+def _found(me: Annotator, campaign: Campaign, query: str, status: str) -> tuple[QuerySet[Assignment], bool]:
     """Each word of the query stands in the prompt, in one of the answers, or in what this person wrote."""
     turns = Assignment.objects.filter(annotator=me, task__campaign=campaign, status=status)
-    turns = turns.filter(purpose=Assignment.Purpose.WORK).select_related("task__prompt", "current")
-    for word in query.split():
-        turns = turns.filter(
-            Q(task__prompt__messages__icontains=word)
-            | Q(task__candidates__text__icontains=word)
-            | Q(current__comment__icontains=word)
-            | Q(current__write_in__icontains=word)
-        )
-    return turns.distinct().order_by("-finished_at", "-id")
+    turns, is_cut = turns.filter(purpose=Assignment.Purpose.WORK).order_by("-finished_at", "-id"), False
+    if words := query.lower().split():
+        pks, is_cut = holding(turns, words)
+        turns = turns.filter(pk__in=pks)
+    return turns.select_related("task__prompt", "current"), is_cut
 
 
 def _row(turn: Assignment, campaign: Campaign) -> Row:

@@ -1,17 +1,19 @@
 """What one has said can be said otherwise until the campaign closes; drafts outlive what happens to a page; one's past is found."""
 
+import json
+
 import pytest
 from django.db import connection
-from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 
+from annotation import past
 from annotation.assign import next_assignment, skip_assignment
 from annotation.campaigns import close_campaign
 from annotation.drafts import draft_of, filled_in, save_draft
 from annotation.expiry import expire_leases
 from annotation.flags import set_flags
 from annotation.judge import correct_judgement, live_judgements, submit_judgement, undo_judgement
-from annotation.models import Assignment, ComparisonTask, Draft, Flag, Judgement, Place, Workday
-from annotation.past import past_judgements
+from annotation.models import Assignment, Draft, Flag, Judgement, Place, Workday
 from annotation.protocol import Said
 from annotation.rows import said_of
 from annotation.turns import Lost
@@ -219,51 +221,54 @@ def _stand(n_tasks: int = 4):
     return campaign, ana, turns
 
 
-def test_the_past_is_ones_own_latest_first_page_by_page():
-    campaign, ana, turns = _stand(30)
-    ben = make_annotator(campaign.project, "Ben")
-    first, second = past_judgements(ana), past_judgements(ana, page=2)
-    assert [row.turn.pk for row in first.rows + second.rows] == [turn.pk for turn in reversed(turns)]
-    assert (first.n, first.n_pages, second.page, past_judgements(ana, page=99).page) == (30, 2, 2, 2)
-    assert past_judgements(ben).rows == ()
-    undo_judgement(assignment_key=turns[0].key, annotator=ana)
-    assert past_judgements(ana, campaign=campaign).n == 29
+def _mine(client, campaign, ana, query: str, **fields) -> tuple[int, str]:
+    """How many rows the page of one's own judgements finds, and the page."""
+    client.force_login(ana.user)
+    url = reverse("annotation:mine", args=[campaign.project.slug, campaign.key])
+    response = client.get(url, {"q": query, **fields})
+    page = response.context["page"]
+    assert len(page.rows) == page.page_obj.paginator.count
+    return len(page.rows), response.content.decode()
 
 
+@pytest.mark.parametrize("stored", ["by the ORM", "by an import"])
 @pytest.mark.parametrize(
     ("query", "found"),
     [("lisbon", 1), ("LISBON", 1), ("Wie groß", 1), ("ÄRGER", 1), ("ärger wie", 1), ("lisbon ärger", 0), ("user", 0),
-     ("content role", 0), ("tram", 1), ("20%", 0), ("_", 0), ('"quoted"', 1), ("thought", 1)],
+     ("content role", 0), ("tram", 1), ("20%", 0), ("_", 0), ('"quoted"', 1), ("thought", 1), ("a b c d e f g h xyz", 0)],
 )  # fmt: skip
-def test_words_are_found_in_prompts_answers_and_ones_own_comments(query, found):
-    _, ana, turns = _stand()
-    Prompt.objects.filter(pk=turns[0].task.prompt_id).update(
-        messages=[{"role": "user", "content": 'Wie groß ist der Ärger in "quoted" Lagen?'}]
-    )
+def test_words_are_found_in_prompts_answers_and_ones_own_comments(client, stored, query, found):
+    campaign, ana, turns = _stand()
+    first = Prompt.objects.filter(pk=turns[0].task.prompt_id)
+    messages = [{"role": "user", "content": 'Wie groß ist der Ärger in "quoted" Lagen?'}]
+    first.update(messages=messages)
+    if stored == "by an import" and connection.vendor == "sqlite":  # which keeps what it is given, here without escapes
+        with connection.cursor() as cursor:
+            text = json.dumps(messages, ensure_ascii=False)
+            cursor.execute("UPDATE generation_prompt SET messages = %s WHERE id = %s", [text, first.get().pk])
     slot = turns[1].task.slots.first()
     Candidate.objects.filter(pk=slot.candidate_id).update(text="Take the tram 28 in Lisbon.")
-    correct(turns[2], comment="A deep thought.")
+    correct(turns[2], comment="A deep thought. a b c d e f g h")
     Prompt.objects.filter(pk=turns[2].task.prompt_id).update(messages=[{"role": "user", "content": "Third?"}])
-    page = past_judgements(ana, query=query)
-    assert page.n == len(page.rows) == found
+    assert _mine(client, campaign, ana, query)[0] == found
 
 
-def test_a_row_of_the_past_shows_what_was_said_in_the_order_shown():
-    campaign, ana, _ = _stand(2)
-    row = past_judgements(ana).rows[0]
-    assert row.said.to_fields(campaign=campaign, display_order=row.turn.display_order)["choice"] == ["a"]
-    texts = dict(row.turn.task.slots.values_list("slot", "candidate__text"))
-    assert row.answers == tuple(texts[slot] for slot in row.turn.display_order)
-    assert row.may_correct
-    ComparisonTask.objects.update(status="retired")
-    assert not past_judgements(ana).rows[0].may_correct
+def test_words_are_found_in_what_one_has_skipped(client):
+    campaign = make_campaign(n_tasks=1)
+    ana = make_annotator(campaign.project)
+    turn = next_assignment(ana, campaign)
+    skip_assignment(assignment_key=turn.key, annotator=ana)
+    Prompt.objects.update(messages=[{"role": "user", "content": "A lost tram?"}])
+    assert _mine(client, campaign, ana, "tram", status="skipped")[0] == 1
+    assert _mine(client, campaign, ana, "tram")[0] == 0
 
 
-def test_t162_a_page_of_the_past_takes_as_many_queries_for_one_as_for_many():
-    _, ana, _ = _stand(1)
-    with CaptureQueriesContext(connection) as one:
-        past_judgements(ana)
-    _, ben, _ = _stand(20)
-    with CaptureQueriesContext(connection) as many:
-        past_judgements(ben)
-    assert len(many) == len(one) <= 9
+def test_a_search_that_stops_at_the_latest_says_so(client, monkeypatch):
+    monkeypatch.setattr(past, "MOST_FOUND", 2)
+    campaign, ana, turns = _stand(3)
+    Prompt.objects.update(messages=[{"role": "user", "content": "A tram?"}])
+    n_found, body = _mine(client, campaign, ana, "tram")
+    assert n_found == 2 and "may fit were searched" in body
+    undo_judgement(assignment_key=turns[0].key, annotator=ana)
+    n_found, body = _mine(client, campaign, ana, "tram")
+    assert n_found == 2 and "may fit were searched" not in body
