@@ -6,13 +6,10 @@ that were deployed there, and nothing else. The app decides; the worker only fet
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
-from django.http import FileResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import HttpResponseBase
 from rest_framework import serializers
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import NotFound
@@ -23,6 +20,7 @@ from rest_framework.views import APIView
 from accounts.models import Project, User
 from accounts.tokens import HasScope, Scope, TokenAuthentication
 from core import jobs
+from core.downloads import download
 from core.errors import DomainError
 from core.storage import artifact_path, read_manifest
 from generation.artifacts import ARTIFACT_KIND
@@ -41,9 +39,6 @@ from generation.deploy import (
 )
 from generation.endpoints import note_state
 from generation.models import Deployment, Endpoint, ModelVersion
-
-CHUNK_BYTES = 1 << 18
-RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
 
 class WorkerView(APIView):
@@ -236,31 +231,8 @@ class ArtifactFile(WorkerView):
         )  # a name of the manifest, so never a way out of the directory
         if entry is None:
             raise NotFound("There is no such file.")
-        return _ranged(artifact_path(ARTIFACT_KIND, sha256) / name, request.headers.get("Range", ""))
-
-
-def _ranged(path: Path, wanted: str) -> HttpResponseBase:
-    size = path.stat().st_size
-    match = RANGE.fullmatch(wanted.strip())
-    if match is None:
-        return FileResponse(
-            path.open("rb"), content_type="application/octet-stream", headers={"Accept-Ranges": "bytes"}
-        )
-    first = int(match[1])
-    last = min(int(match[2]) if match[2] else size - 1, size - 1)
-    if first > last:
-        return StreamingHttpResponse(iter(()), status=416, headers={"Content-Range": f"bytes */{size}"})
-    headers = {"Content-Range": f"bytes {first}-{last}/{size}", "Content-Length": str(last - first + 1)}
-    return StreamingHttpResponse(_part(path, first, last), status=206, headers=headers)
-
-
-def _part(path: Path, first: int, last: int) -> Iterator[bytes]:
-    left = last - first + 1
-    with path.open("rb") as file:
-        file.seek(first)
-        while left > 0 and (chunk := file.read(min(CHUNK_BYTES, left))):
-            left -= len(chunk)
-            yield chunk
+        path, digest = artifact_path(ARTIFACT_KIND, sha256) / name, str(entry["sha256"])
+        return download(request._request, path, name=path.name, sha256=digest)
 
 
 def _adapter(deployment: Deployment) -> dict[str, Any]:

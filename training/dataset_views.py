@@ -15,13 +15,14 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from accounts.access import person, project_view
 from accounts.models import Project, Role
+from core.downloads import download
 from core.errors import DomainError
 from core.htmx import render_page, see_other
 from core.storage import MANIFEST, artifact_path, read_manifest
 from training import freezing
 from training.blinding import hides_rows, note_file_had, note_rows_seen
 from training.dataset_form import DatasetForm
-from training.downloads import download, note_download
+from training.downloads import note_download
 from training.erasing import may_erase
 from training.formats.ballots import SPLITS
 from training.formats.files import NEAR, read_rows, row_and_lineage

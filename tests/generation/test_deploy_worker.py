@@ -164,13 +164,15 @@ def test_a_fetch_that_broke_off_goes_on_where_it_ended(far: Far, tmp_path: Path)
     real = far.app.open
 
     def watched(path: str, body: Any = None, headers: Any = None) -> Any:
-        asked.append((path, headers))
-        return real(path, body, headers)
+        response = real(path, body, headers)
+        asked.append((path, headers, response.status, response.headers.get("Content-Range")))
+        return response
 
     far.app.open = watched  # type: ignore[method-assign]
     got = fetch(far.app, claim["sha256"], claim["manifest"], tmp_path / "w")
     assert (got / "notes.txt").read_text() == "0123456789" * 1000
-    assert (f"artifacts/{claim['sha256']}/notes.txt", {"Range": "bytes=4000-"}) in asked
+    path = f"artifacts/{claim['sha256']}/notes.txt"
+    assert (path, {"Range": "bytes=4000-"}, 206, "bytes 4000-9999/10000") in asked
 
 
 @pytest.mark.parametrize(

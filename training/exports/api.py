@@ -12,8 +12,8 @@ from rest_framework.exceptions import NotFound
 from accounts.api.base import JOB_FIELDS, Given, ProjectApi, call, key_of
 from accounts.tokens import Scope
 from core.api import StrictSerializer
+from core.downloads import TYPES
 from training.dataset_views import send_file
-from training.downloads import TYPES
 from training.exports import job as exports
 from training.exports.containers import CONTAINERS
 from training.exports.formats import FORMATS

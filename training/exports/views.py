@@ -11,10 +11,11 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from accounts.access import person, project_view
 from accounts.models import Project, Role
+from core.downloads import download
 from core.htmx import render_page, see_other
 from training.blinding import note_file_had
 from training.dataset_views import snapshot_or_404
-from training.downloads import download, note_download
+from training.downloads import note_download
 from training.exports import job as exports
 from training.exports.columns import Column
 from training.exports.formats import Format, format_named
