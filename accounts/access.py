@@ -53,6 +53,12 @@ def allows(membership: Membership, *roles: Role) -> bool:
     return membership.has(*roles)
 
 
+def may(user: User | AnonymousUser, project: Project, *roles: Role) -> bool:
+    """Whether the person may do here what asks for one of ``roles``, on a page or behind a job."""
+    membership = membership_of(user, project)
+    return membership is not None and allows(membership, *roles)
+
+
 _membership = Query(
     lambda: Membership.objects.select_related("project").filter(
         not_expired(), user=given("user"), project__slug=given("slug", str)

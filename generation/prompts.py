@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from django.db import IntegrityError, transaction
 from django.db.models.deletion import ProtectedError
 
-from accounts.access import allows, membership_of
+from accounts.access import may
 from accounts.audit import record
 from accounts.models import Project, Role, User
 from core.errors import Conflict, DomainError, require
@@ -66,7 +66,7 @@ def start_import(
     Raises DomainError for a file that cannot be an import, a name that is taken, or a set that is being imported into.
     """
     require(
-        not allow_secrets or by is None or _is_admin(by, project),
+        not allow_secrets or by is None or may(by, project, Role.ADMIN),
         "Only an admin of the project lets rows in that hold what looks like a secret.",
     )
     sweep_uploads()
@@ -104,11 +104,6 @@ def start_import(
         if isinstance(problem, DomainError) and (twin := sent_before()):
             return twin
         raise
-
-
-def _is_admin(user: User, project: Project) -> bool:
-    membership = membership_of(user, project)
-    return membership is not None and allows(membership, Role.ADMIN)
 
 
 def _recognise(stored: Path, filename: str, *, is_pasted: bool) -> Format:

@@ -15,7 +15,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from accounts.access import membership_of
+from accounts.access import may
 from accounts.audit import record
 from accounts.models import Project, Role, User
 from annotation.models import Judgement, PracticeItem, Ruling
@@ -51,8 +51,7 @@ KEYS: Mapping[str, frozenset[str]] = {
 
 
 def may_erase(user: User, project: Project) -> bool:
-    membership = membership_of(user, project)
-    return membership is not None and membership.has(Role.ADMIN)
+    return may(user, project, Role.ADMIN)
 
 
 def erase_text(*, judgement: Judgement, what: str, note: str, by: User) -> Erasure:

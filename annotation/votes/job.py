@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from accounts.access import allows, membership_of
+from accounts.access import may
 from accounts.audit import record
 from accounts.models import Project, Role, User
 from annotation.models import VoteImport
@@ -71,7 +71,7 @@ def start_import(
     """
     made = Choices.parse(choices or {})
     require(
-        not made.allow_secrets or by is None or _is_admin(by, project),
+        not made.allow_secrets or by is None or may(by, project, Role.ADMIN),
         "Only an admin of the project lets rows in that hold what looks like a secret.",
     )
     name = name.strip()[:100]
@@ -111,11 +111,6 @@ def map_import(job: VoteImport, mapping: Mapping[str, Any], *, by: User | None) 
     roles = mapped.checked(mapping, columns_of(first_objects(path, container_of(path))))
     VoteImport.objects.filter(pk=job.pk, status=ImportStatus.DRAFT).update(file_format=MAPPED, mapping=roles)
     record("votes.map_import", project=job.project, user=by, subject=job, detail={"mapping": roles})
-
-
-def _is_admin(user: User, project: Project) -> bool:
-    membership = membership_of(user, project)
-    return membership is not None and allows(membership, Role.ADMIN)
 
 
 def _detail(job: VoteImport) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts import invitations, members
-from accounts.access import may_create_projects, projects_for
+from accounts.access import may, may_create_projects, projects_for
 from accounts.models import Membership, Project, Role
 from accounts.tokens import TokenAuthentication, create_token
 from annotation.assign import next_assignment
@@ -15,7 +15,7 @@ from annotation.expiry import expire_leases
 from annotation.models import Assignment
 from annotation.people import annotator_for
 from core.errors import DomainError
-from tests.accounts.builders import join
+from tests.accounts.builders import join, make_user
 from tests.annotation.builders import make_campaign
 from tests.annotation.checks import violations
 
@@ -33,6 +33,17 @@ def test_an_expired_membership_opens_nothing(as_ana: Client, ana: Membership) ->
     assert as_ana.get("/p/house/tokens/").status_code == 404
     assert b"House answers" not in as_ana.get("/projects/").content
     assert not projects_for(ana.user).exists()
+
+
+def test_who_may_do_what_behind_a_job_is_who_may_on_a_page(project: Project) -> None:
+    olga, site_admin = make_user("Olga"), make_user("Root", is_superuser=True)
+    admin, annotator = join(project, "Adam", Role.ADMIN), join(project, "Nora", Role.ANNOTATOR)
+    assert may(admin.user, project, Role.RESEARCHER) and may(admin.user, project, Role.ADMIN)
+    assert not may(admin.user, project, Role.ANNOTATOR)
+    assert may(annotator.user, project) and not may(annotator.user, project, Role.RESEARCHER, Role.ADMIN)
+    assert may(site_admin, project, Role.ADMIN) and not may(olga, project)
+    end(admin)
+    assert not may(admin.user, project, Role.ADMIN)
 
 
 def test_an_expired_researcher_opens_no_project(ravi: Membership) -> None:

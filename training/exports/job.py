@@ -15,7 +15,7 @@ from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils.text import slugify
 
-from accounts.access import allows, membership_of
+from accounts.access import may
 from accounts.audit import record
 from accounts.models import Project, Role, User
 from core import jobs
@@ -134,8 +134,7 @@ def _check_right(job: ExportJob) -> None:
 
 
 def may_export(user: User, project: Project) -> bool:
-    membership = membership_of(user, project)
-    return membership is not None and allows(membership, Role.RESEARCHER)
+    return may(user, project, Role.RESEARCHER)
 
 
 def _write(job: ExportJob, keeper: Keeper) -> None:
