@@ -31,6 +31,12 @@ def person(request: HttpRequest) -> User:
     return request.user
 
 
+def membership_in(request: HttpRequest) -> Membership:
+    """The membership by which this page was opened; only for views behind ``project_view``."""
+    membership: Membership = request.membership  # type: ignore[attr-defined]
+    return membership
+
+
 def not_expired(prefix: str = "") -> Q:
     """The condition of a membership that still holds; ``prefix`` is the way to it, such as ``memberships__``."""
     return Q(**{f"{prefix}expires_at__isnull": True}) | Q(**{f"{prefix}expires_at__gt": Now()})

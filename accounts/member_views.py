@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts import invitations, members
 from accounts import invite_many as lists
-from accounts.access import person, project_view
+from accounts.access import membership_in, person, project_view
 from accounts.forms import InvitationForm, InviteManyForm, MemberFilter, MemberForm
 from accounts.invite_many import BadLine, IssuedLink, links_csv, read_people
 from accounts.models import Invitation, Membership, Project, Role
@@ -73,11 +73,6 @@ class InviteManyPage:
         return f"data:text/csv;charset=utf-8,{quote(BYTE_ORDER_MARK + links_csv(self.links))}"
 
 
-def _me(request: HttpRequest) -> Membership:
-    membership: Membership = request.membership  # type: ignore[attr-defined]
-    return membership
-
-
 def _state(member: Membership) -> str:
     now = timezone.now()
     if not member.user.is_active:
@@ -117,7 +112,7 @@ def _members_page(
         is_filtered=bool(wanted),
         invitations=[invitation for invitation in usable.order_by("-id") if invitation.n_uses < invitation.max_uses],
         form=form,
-        me=_me(request),
+        me=membership_in(request),
         link=link,
         link_is_shared=link_is_shared,
     )
@@ -128,13 +123,13 @@ def _members_page(
 def member_list(request: HttpRequest, project: Project) -> HttpResponse:
     """The members; a POST makes an invitation and shows its link once."""
     initial = {"roles": [Role.ANNOTATOR.value]}
-    form = InvitationForm(posted(request), by=_me(request), initial=initial)
+    form = InvitationForm(posted(request), by=membership_in(request), initial=initial)
     link, is_shared, status = "", False, 200
     if request.method == "POST":
         if form.is_valid():
-            made, path = invitations.invite(project=project, by=_me(request), **form.invitation())
+            made, path = invitations.invite(project=project, by=membership_in(request), **form.invitation())
             link, is_shared = request.build_absolute_uri(path), made.max_uses > 1
-            form = InvitationForm(by=_me(request), initial=initial)
+            form = InvitationForm(by=membership_in(request), initial=initial)
         else:
             status = 422
     ctx = _members_page(request, project, form, link, is_shared)
@@ -148,7 +143,7 @@ def member_list(request: HttpRequest, project: Project) -> HttpResponse:
 def invite_many(request: HttpRequest, project: Project) -> HttpResponse:
     """A list of people; a POST makes a link for each and shows all of them once, or says what is wrong line by line."""
     initial = {"roles": [Role.ANNOTATOR.value]}
-    form = InviteManyForm(posted(request), request.FILES or None, by=_me(request), initial=initial)
+    form = InviteManyForm(posted(request), request.FILES or None, by=membership_in(request), initial=initial)
     ctx = InviteManyPage(project=project, form=form)
     if request.method == "POST" and form.is_valid():
         ctx = _invited(request, project, form)
@@ -161,10 +156,10 @@ def invite_many(request: HttpRequest, project: Project) -> HttpResponse:
 def _invited(request: HttpRequest, project: Project, form: InviteManyForm) -> InviteManyPage:
     given = form.cleaned_data
     try:
-        found = read_people(given["text"], roles=given["roles"], terms=form.terms(), by=_me(request))
+        found = read_people(given["text"], roles=given["roles"], terms=form.terms(), by=membership_in(request))
         if found.bad:
             return InviteManyPage(project=project, form=form, bad=found.bad, n_good=len(found.people))
-        made = lists.invite_many(found.people, by=_me(request), days=given["days"])
+        made = lists.invite_many(found.people, by=membership_in(request), days=given["days"])
     except DomainError as problem:
         form.add_error("file" if given["file"] else "people", f"{problem.sentence} {problem.how}".strip())
         return InviteManyPage(project=project, form=form)
@@ -182,18 +177,18 @@ def member(request: HttpRequest, project: Project, key: str) -> HttpResponse:
         "languages": ", ".join(found.languages),
         "until": timezone.localtime(found.expires_at).date() if found.expires_at else None,
     }
-    form = MemberForm(posted(request), by=_me(request), initial=initial)
+    form = MemberForm(posted(request), by=membership_in(request), initial=initial)
     if request.method == "POST" and form.is_valid():
         roles, terms = form.cleaned_data["roles"], form.terms()
         if "until" not in form.changed_data:  # the page knows days only; the moment stays
             terms = replace(terms, until=found.expires_at)
         with transaction.atomic():
             if roles != found.roles:
-                members.change_roles(membership=found, roles=roles, by=_me(request))
-            members.change_terms(membership=found, terms=terms, by=_me(request))
+                members.change_roles(membership=found, roles=roles, by=membership_in(request))
+            members.change_terms(membership=found, terms=terms, by=membership_in(request))
         messages.success(request, f"The membership of {found.user} is saved.")
         return see_other(request, reverse("project:members", args=[project.slug]))
-    ctx = MemberPage(project=project, member=found, form=form, is_me=found.user_id == _me(request).user_id)
+    ctx = MemberPage(project=project, member=found, form=form, is_me=found.user_id == membership_in(request).user_id)
     status = 422 if form.errors else 200
     return render_page(request, "accounts/member.html", "accounts/_member.html", ctx, status=status)
 
@@ -202,7 +197,7 @@ def member(request: HttpRequest, project: Project, key: str) -> HttpResponse:
 @project_view(Role.ADMIN)
 def member_remove(request: HttpRequest, project: Project, key: str) -> HttpResponse:
     found = get_object_or_404(members.members_of(project), user__key=key)
-    members.remove_member(membership=found, by=_me(request))
+    members.remove_member(membership=found, by=membership_in(request))
     messages.success(request, f"{found.user} is no longer a member. What they judged stays.")
     return see_other(request, reverse("project:members", args=[project.slug]))
 

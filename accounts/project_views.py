@@ -12,10 +12,10 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts import projects, tokens
-from accounts.access import person, project_view
+from accounts.access import membership_in, person, project_view
 from accounts.audit import events_of
 from accounts.forms import ProjectSettingsForm, TokenForm
-from accounts.models import ApiToken, AuditEvent, Membership, Project, Role
+from accounts.models import ApiToken, AuditEvent, Project, Role
 from core.htmx import posted, render_page, see_other
 
 EVENTS_A_PAGE = 50
@@ -41,31 +41,26 @@ class SettingsPage:
     form: forms.BaseForm
 
 
-def _me(request: HttpRequest) -> Membership:
-    membership: Membership = request.membership  # type: ignore[attr-defined]
-    return membership
-
-
 @require_http_methods(["GET", "POST"])
 @project_view()
 def token_list(request: HttpRequest, project: Project) -> HttpResponse:
     """The tokens; a POST makes one and shows its secret once."""
-    form = TokenForm(posted(request), membership=_me(request))
+    form = TokenForm(posted(request), membership=membership_in(request))
     secret, status = "", 200
     if request.method == "POST":
         if form.is_valid():
-            _, secret = tokens.create_token(membership=_me(request), **form.cleaned_data)
-            form = TokenForm(membership=_me(request))
+            _, secret = tokens.create_token(membership=membership_in(request), **form.cleaned_data)
+            form = TokenForm(membership=membership_in(request))
         else:
             status = 422
-    ctx = TokensPage(project=project, tokens=list(tokens.tokens_of(_me(request))), form=form, secret=secret)
+    ctx = TokensPage(project=project, tokens=list(tokens.tokens_of(membership_in(request))), form=form, secret=secret)
     return render_page(request, "accounts/tokens.html", "accounts/_tokens.html", ctx, status=status)
 
 
 @require_POST
 @project_view()
 def token_revoke(request: HttpRequest, project: Project, key: str) -> HttpResponse:
-    tokens.revoke_token(get_object_or_404(tokens.tokens_of(_me(request)), key=key), by=person(request))
+    tokens.revoke_token(get_object_or_404(tokens.tokens_of(membership_in(request)), key=key), by=person(request))
     messages.success(request, "The token is revoked.")
     return see_other(request, reverse("project:tokens", args=[project.slug]))
 

@@ -13,7 +13,7 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
-from accounts.access import allows, person, project_view
+from accounts.access import allows, membership_in, person, project_view
 from accounts.models import Membership, Project, Role
 from annotation.building import REGRESSION
 from annotation.campaign_work import (
@@ -100,7 +100,7 @@ def tasks(request: HttpRequest, project: Project, key: str) -> HttpResponse:
     found = get_object_or_404(Campaign, project=project, key=key)
     if request.method != "POST":
         return _response(request, found, request.GET)
-    if not allows(request.membership, Role.RESEARCHER):  # type: ignore[attr-defined]
+    if not allows(membership_in(request), Role.RESEARCHER):
         raise PermissionDenied("Researchers decide on tasks.")
     try:
         said = _do(request, found)
@@ -152,7 +152,7 @@ def _response(
     form = FilterForm(given)
     chosen = form.tasks(found)
     page_obj = Paginator(chosen.select_related("prompt"), ROWS_A_PAGE).get_page(given.get("page"))
-    membership: Membership = request.membership  # type: ignore[attr-defined]
+    membership = membership_in(request)
     is_admin = membership.has(Role.ADMIN)
     members = Membership.objects.filter(project=found.project, is_annotator=True).select_related("user")
     query = {name: value for name, value in (form.cleaned_data if form.is_valid() else {}).items() if value}

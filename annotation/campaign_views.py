@@ -11,8 +11,8 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from accounts.access import allows, person, project_view
-from accounts.models import Membership, Project, Role, User
+from accounts.access import allows, membership_in, person, project_view
+from accounts.models import Project, Role, User
 from annotation import campaigns as services
 from annotation.agreement import Agreement, Rate, of_campaign
 from annotation.agreement_figures import Figure, figures_of
@@ -244,7 +244,7 @@ def _detail(request: HttpRequest, project: Project, found: Campaign) -> DetailPa
         vote_import=VoteImport.objects.filter(campaign=found).first(),
         is_revealed=n_revealed == len(jobs),
         may_change=_may(request, Role.RESEARCHER),
-        may_judge=_membership(request).has(Role.ANNOTATOR) and found.stage == Campaign.Stage.OPEN,
+        may_judge=membership_in(request).has(Role.ANNOTATOR) and found.stage == Campaign.Stage.OPEN,
     )
 
 
@@ -323,10 +323,5 @@ def _row(judgement: Judgement, campaign: Campaign) -> Row:
     return Row(judgement, turn.annotator.pseudonym, turn.task.prompt.last_turn, words_said(judgement, campaign))
 
 
-def _membership(request: HttpRequest) -> Membership:
-    membership: Membership = request.membership  # type: ignore[attr-defined]
-    return membership
-
-
 def _may(request: HttpRequest, *roles: Role) -> bool:
-    return allows(_membership(request), *roles)
+    return allows(membership_in(request), *roles)

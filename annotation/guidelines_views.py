@@ -10,11 +10,11 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods
 
-from accounts.access import allows, person, project_view
+from accounts.access import allows, membership_in, person, project_view
 from accounts.models import Project, Role
 from annotation import guidelines, rulings
 from annotation.examples import Example, read_example
-from annotation.lead_desk import LEADS, membership_in
+from annotation.lead_desk import LEADS
 from annotation.models import Campaign, GuidelinesVersion, Ruling
 from core.errors import DomainError
 from core.htmx import posted, render_page, see_other

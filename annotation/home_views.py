@@ -10,8 +10,8 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts import preferences
-from accounts.access import person, project_view
-from accounts.models import Membership, Project, Role
+from accounts.access import membership_in, person, project_view
+from accounts.models import Project, Role
 from accounts.preferences import Preferences
 from annotation import questions, statements
 from annotation.home import Mine, Notes, my_campaigns, notes_for, work_today
@@ -95,7 +95,7 @@ def csv_response(text: str, name: str) -> HttpResponse:
 @require_GET
 @project_view(Role.ANNOTATOR)
 def home(request: HttpRequest, project: Project) -> HttpResponse:
-    membership, me = _membership(request), _me(request, project)
+    membership, me = membership_in(request), _me(request, project)
     page = HomePage(
         project=project,
         campaigns=my_campaigns(membership, me),
@@ -139,7 +139,7 @@ def notes(request: HttpRequest, project: Project) -> HttpResponse:
     me = _me(request, project)
     page = NotesPage(
         project=project,
-        notes=notes_for(_membership(request), me),
+        notes=notes_for(membership_in(request), me),
         mine=list(questions.questions_of(me)[:MAX_QUESTIONS]) if me else [],
     )
     return render_page(request, "annotation/notes.html", "annotation/_notes.html", page, no_store=True)
@@ -155,11 +155,6 @@ def answer_seen(request: HttpRequest, project: Project, key: str) -> HttpRespons
         raise Http404("No such question.")
     questions.mark_seen(found)
     return see_other(request, reverse("annotation:next", args=[project.slug]))
-
-
-def _membership(request: HttpRequest) -> Membership:
-    membership: Membership = request.membership  # type: ignore[attr-defined]
-    return membership
 
 
 def _me(request: HttpRequest, project: Project) -> Annotator | None:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from django.http import HttpRequest
 
-from accounts.access import allows
-from accounts.models import Membership, Project, Role
+from accounts.access import allows, membership_in
+from accounts.models import Project, Role
 from annotation import flag_handling, questions
 from annotation.models import Annotator
 from annotation.people import shown_name
@@ -47,8 +47,3 @@ def name_for(request: HttpRequest, annotator: Annotator) -> str:
 
 def one_of(given: str | None, allowed: list[str], default: str) -> str:
     return given if given in allowed else default
-
-
-def membership_in(request: HttpRequest) -> Membership:
-    membership: Membership = request.membership  # type: ignore[attr-defined]
-    return membership

@@ -9,8 +9,8 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
-from accounts.access import allows, person, project_view
-from accounts.models import Membership, Project, Role
+from accounts.access import allows, membership_in, person, project_view
+from accounts.models import Project, Role
 from annotation.campaigns import change_campaign
 from annotation.models import Campaign, ComparisonTask, Place, PracticeItem, Ruling
 from annotation.onboarding import Onboarding, onboarding_of
@@ -74,11 +74,6 @@ class ItemPage:
     source: str = ""
 
 
-def _membership(request: HttpRequest) -> Membership:
-    membership: Membership = request.membership  # type: ignore[attr-defined]
-    return membership
-
-
 def _campaign(project: Project, key: str) -> Campaign:
     return get_object_or_404(Campaign, project=project, key=key)
 
@@ -95,7 +90,7 @@ def _url(name: str, project: Project, campaign: Campaign, *more: str) -> str:
 def people(request: HttpRequest, project: Project, key: str) -> HttpResponse:
     """GET: what the way in asks, and where everybody stands. POST: ask something else, for researchers."""
     campaign = _campaign(project, key)
-    may_change = allows(_membership(request), Role.RESEARCHER)
+    may_change = allows(membership_in(request), Role.RESEARCHER)
     form, status = OnboardingForm.of(campaign, posted(request)), 200
     if request.method == "POST":
         if not may_change:
@@ -109,7 +104,7 @@ def people(request: HttpRequest, project: Project, key: str) -> HttpResponse:
                 messages.success(request, "Saved. It holds for everybody who begins from now on.")
                 return see_other(request, _url("people", project, campaign))
         status = 422
-    with_names = _membership(request).is_admin
+    with_names = membership_in(request).is_admin
     page = PeoplePage(
         project=project,
         campaign=campaign,

@@ -6,11 +6,11 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.http import require_GET
 
 from accounts import preferences
-from accounts.access import person, project_view
+from accounts.access import membership_in, person, project_view
 from accounts.audit import record
 from accounts.models import Project, Role
 from annotation.home_views import PeriodForm, csv_response, query_of, read_period
-from annotation.lead_desk import Desk, desk_of, membership_in, name_for
+from annotation.lead_desk import Desk, desk_of, name_for
 from annotation.models import Annotator
 from annotation.statements import (
     HEADER,

@@ -15,7 +15,7 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from accounts.access import allows, project_view
+from accounts.access import allows, membership_in, project_view
 from accounts.models import Project, Role
 from core.errors import DomainError
 from core.htmx import render_page, see_other
@@ -187,7 +187,7 @@ def _as_text(value: Any) -> str:
 def import_prompts(request: HttpRequest, project: Project, key: str = "") -> HttpResponse:
     """Import into a new set, or (with a key) into that set."""
     found = _set(project, key) if key else None
-    is_admin = allows(request.membership, Role.ADMIN)  # type: ignore[attr-defined]
+    is_admin = allows(membership_in(request), Role.ADMIN)
     form = ImportForm(request.POST or None, request.FILES or None, prompt_set=found, is_admin=is_admin)
     if request.method == "POST" and form.is_valid():
         try:

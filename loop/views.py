@@ -10,8 +10,8 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from accounts.access import allows, may_create_projects, person, project_view, projects_for
-from accounts.models import Membership, Project, Role
+from accounts.access import allows, may_create_projects, membership_in, person, project_view, projects_for
+from accounts.models import Project, Role
 from core.errors import DomainError
 from core.htmx import posted, render_page, see_other
 from generation.models import Endpoint, ModelVersion, PromptSet
@@ -65,7 +65,7 @@ class BoardPage:
 @project_view()
 def project_home(request: HttpRequest, project: Project) -> HttpResponse:
     """A researcher's home is the round board, an annotator's is their work, and the desk is that of one who only reviews."""
-    membership: Membership = request.membership  # type: ignore[attr-defined]
+    membership = membership_in(request)
     if not allows(membership, *RESEARCH):
         return redirect("annotation:next" if membership.is_annotator else "annotation:desk", project=project.slug)
     return _board(request, project, latest_round(project))
@@ -81,7 +81,7 @@ def _board(request: HttpRequest, project: Project, round_: Round | None) -> Http
     rounds = list(project.rounds.select_related("policy_in", "policy_out").order_by("-number")[:20])
     ctx = BoardPage(
         project=project,
-        board=board_of(round_, user=person(request), membership=request.membership) if round_ else None,  # type: ignore[attr-defined]
+        board=board_of(round_, user=person(request), membership=membership_in(request)) if round_ else None,
         endpoint=endpoint_for(project),
         policy=current_policy(project),
         n_prompt_sets=project.prompt_sets.count(),

@@ -27,7 +27,7 @@ from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
-from accounts.access import person
+from accounts.access import membership_in, person
 from accounts.api.once import key_for, once
 from accounts.models import ApiToken, Membership, Project, User
 from accounts.tokens import HasScope, Scope, TokenAuthentication
@@ -157,8 +157,7 @@ class ProjectApi(APIView):
 
     @property
     def membership(self) -> Membership:
-        membership: Membership = self.request._request.membership  # type: ignore[attr-defined]
-        return membership
+        return membership_in(self.request._request)
 
     @property
     def by(self) -> User:

@@ -3,8 +3,8 @@
 from django.http import Http404, HttpRequest
 from django.shortcuts import get_object_or_404
 
-from accounts.access import person
-from accounts.models import Membership, Project
+from accounts.access import membership_in, person
+from accounts.models import Project
 from annotation import prepared
 from annotation.audience import is_for
 from annotation.models import Annotator, Assignment, Campaign, Place
@@ -27,7 +27,7 @@ def campaign_of(request: HttpRequest, project: Project, key: str) -> Campaign:
     """A campaign of this person: one that is being built, or for others, is not there. Who was in it once still sees it."""
     hidden = (Campaign.Stage.DRAFT, Campaign.Stage.BUILDING)
     campaign = get_object_or_404(Campaign.objects.exclude(stage__in=hidden), project=project, key=key)
-    membership: Membership = request.membership  # type: ignore[attr-defined]
+    membership = membership_in(request)
     was_in = Place.objects.filter(campaign=campaign, annotator__user=person(request))
     if not is_for(campaign, membership) and not was_in.exists():
         raise Http404("No such campaign.")

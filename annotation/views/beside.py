@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts import preferences
-from accounts.access import person, project_view
+from accounts.access import membership_in, person, project_view
 from accounts.models import Project, Role
 from annotation import announcements, consent, questions, worktime
 from annotation.examples import Example, read_example
@@ -96,7 +96,7 @@ def resume(request: HttpRequest, project: Project, key: str) -> HttpResponse:
 def read_announcement(request: HttpRequest, project: Project, key: str) -> HttpResponse:
     """Confirm that one has read it. htmx takes the notice away; a browser goes back to where it stood."""
     me = made_annotator(request, project)
-    campaigns = campaigns_for(request.membership)  # type: ignore[attr-defined]
+    campaigns = campaigns_for(membership_in(request))
     found = get_object_or_404(announcements.standing_announcements(project, campaigns), key=key)
     announcements.confirm(announcement=found, annotator=me)
     if wants_fragment(request):
