@@ -155,7 +155,7 @@ def start_generation(
     prompt_ids = list(selected_prompts(prompt_set, wanted).values_list("pk", flat=True))
     if prompts is not None:
         selected = set(prompt_ids)
-        prompt_ids = [pk for pk in prompts if pk in selected]
+        prompt_ids = [pk for pk in dict.fromkeys(prompts) if pk in selected]
     require(prompt_ids, f"No prompt of “{prompt_set}” fits this selection.", how="Widen it, or import prompts.")
     n_total = len(prompt_ids) * n_answers * len(chosen)
     require(n_total <= MAX_ANSWERS, f"That would be {n_total:,} answers; a job writes at most {MAX_ANSWERS:,}.")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError
+from django.utils import timezone
 
 from accounts.models import Project, User
 from annotation.models import Campaign
@@ -242,6 +243,36 @@ def test_every_answer_is_written_once_with_a_seed_of_its_identity(project: Proje
         assert candidate.seed == seed
         assert candidate.text.endswith(f"says {seed}")
     assert {arm.engine_version for arm in job.arms.all()} == {"0.0-stub"}
+
+
+def test_an_answer_is_stored_letter_by_letter_with_its_figures(
+    project: Project, stub: StubVllm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "a\ttab,\r\na \\n, \\N, %s, “quotes” 'and' \"more\", nothing \\. 🙂"
+    choice = {"message": {"content": text}, "finish_reason": "length"}
+    reply = {"model": "base", "choices": [choice], "usage": {"prompt_tokens": 5, "completion_tokens": 3}}
+    monkeypatch.setattr(stub, "answer", lambda path, body: (200, reply) if body else StubVllm.answer(stub, path, body))
+    before = timezone.now()
+    job = start(project, make_deployment(project, stub))
+    run_generation(job.pk)
+    finished(job)
+    rows = list(Candidate.objects.all())
+    assert {row.text for row in rows} == {text}
+    assert {row.text_sha256 for row in rows} == {sha256_hex(text)}
+    assert {(row.finish_reason, row.n_prompt_tokens, row.n_completion_tokens) for row in rows} == {("length", 5, 3)}
+    assert all(row.latency_seconds and before <= row.created_at <= timezone.now() for row in rows)
+    assert {len(row.key) for row in rows} == {12}
+    assert len({row.key for row in rows}) == len(rows) == 8
+
+
+def test_a_prompt_that_is_named_twice_is_asked_once(project: Project, stub: StubVllm) -> None:
+    prompt_set = make_prompts(project, 3)
+    first, _, third = prompt_set.prompts.values_list("pk", flat=True).order_by("pk")
+    job = start(project, make_deployment(project, stub), prompt_set=prompt_set, prompts=[third, first, third])
+    assert job.prompt_ids == [third, first]
+    assert job.total_steps == 4
+    run_generation(job.pk)
+    assert triples(finished(job)) == expected(job)
 
 
 def test_a_job_done_twice_asks_for_nothing_the_second_time(project: Project, stub: StubVllm) -> None:
