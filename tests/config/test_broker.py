@@ -1,6 +1,8 @@
 """The queue that needs no server loses nothing, doubles nothing and never shows half a message."""
 
 import shutil
+import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
@@ -13,8 +15,8 @@ from kombu import Connection, Queue
 from config import broker
 
 
-def connection(folder: Path) -> Connection:
-    options = {
+def connection(folder: Path, **more: float) -> Connection:
+    options = more | {
         "data_folder_in": str(folder / "queue"),
         "data_folder_out": str(folder / "queue"),
         "processed_folder": str(folder / "processed"),
@@ -87,6 +89,46 @@ def test_a_folder_deleted_under_a_running_sender_loses_only_what_was_in_it(folde
             shutil.rmtree(folder / name)
         queue.put({"sender": 1, "number": 2})
     assert take_all(folder) == [(1, 2)]
+
+
+def seconds_to_arrive(folder: Path, *, polling_interval: float) -> float:
+    """How long a message, sent half a second after somebody began to wait for it, is on its way."""
+    with connection(folder, polling_interval=polling_interval) as link:
+        queue = link.SimpleQueue("default")
+        sent: list[float] = []
+
+        def send_one() -> None:
+            sent.append(time.monotonic())
+            send(folder, 1, 1)
+
+        sender = threading.Timer(0.5, send_one)
+        sender.start()
+        queue.get(timeout=60).ack()
+        took = time.monotonic() - sent[0]
+        sender.join()
+    return took
+
+
+def test_who_waits_is_woken_by_a_message_and_need_not_look_for_it(folder):
+    assert seconds_to_arrive(folder, polling_interval=30) < 10
+
+
+def test_who_waits_is_woken_from_a_folder_that_was_made_again(folder):
+    with connection(folder, polling_interval=30) as link:
+        queue = link.SimpleQueue("default")
+        with pytest.raises(Empty):
+            queue.get(timeout=0.1)
+        shutil.rmtree(folder / "queue")
+        (folder / "queue").mkdir()
+        threading.Timer(0.5, send, (folder, 1, 1)).start()
+        began = time.monotonic()
+        queue.get(timeout=60).ack()
+        assert time.monotonic() - began < 10
+
+
+def test_where_no_system_tells_of_files_messages_are_looked_for(folder, monkeypatch):
+    monkeypatch.setattr(broker, "_inotify", None)
+    assert seconds_to_arrive(folder, polling_interval=0.1) < 10
 
 
 def test_queues_do_not_take_from_each_other(folder):
