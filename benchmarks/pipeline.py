@@ -5,8 +5,9 @@
 
 Both sides use the same client, prompts, seeds-per-answer, sampling and number of requests at a time. The bare side throws
 the answers away. The app's side is a real job: started by the service, taken from the real queue by a real Celery worker,
-stored in SQLite with synchronous=FULL; its clock runs from the start of the call to the end that the job's row tells. They
-take turns (bare, app, app, bare, ...), so that what else happens on the machine meets both.
+stored in SQLite with synchronous=FULL; its clock runs from the start of the call to the end that is written in the job's
+row, which is looked at seldom: looking burns what the engine lacks. They take turns (bare, app, app, bare, ...), so that
+what else happens on the machine meets both.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 CONCURRENCY = (8, 32, 64)
 LONG_MS = 200.0
+WATCH_SECONDS = 0.2
 TARGETS = {"short": 0.90, "long": 0.95}
 
 
@@ -104,7 +106,7 @@ def through_the_app(
     from generation.models import GenerationJob, PromptSet
     from generation.sampling import start_generation
 
-    started = time.perf_counter()
+    started = time.time()
     job = start_generation(
         project=deployment.project,
         prompt_set=PromptSet.objects.get(),
@@ -115,12 +117,11 @@ def through_the_app(
         by=None,
     )
     while GenerationJob.objects.filter(pk=job.pk, status__in=["queued", "running"]).exists():
-        time.sleep(0.05)
-    seconds = time.perf_counter() - started
+        time.sleep(WATCH_SECONDS)
     job.refresh_from_db()
     if job.status != "succeeded" or job.n_failed:
         raise SystemExit(f"The job is {job.status}: {job.error} {job.failures[:1]}")
-    return job.n_tokens, seconds, job
+    return job.n_tokens, job.finished_at.timestamp() - started, job  # the database's clock is this machine's
 
 
 def same_work(job: Any) -> list[tuple[Any, int]]:
