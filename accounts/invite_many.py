@@ -75,7 +75,7 @@ def read_people(text: str, *, roles: Iterable[Role], terms: Terms, by: Membershi
             first = lines.setdefault(person.name.casefold(), line)
             require(first == line, f"{person.name} stands in line {first} already.")
         except DomainError as problem:
-            bad.append(BadLine(line, excerpt, f"{problem.sentence} {problem.how}".strip()))
+            bad.append(BadLine(line, excerpt, problem.words))
         else:
             people.append(person)
     n_people = len(people) + len(bad)

@@ -161,7 +161,7 @@ def _invited(request: HttpRequest, project: Project, form: InviteManyForm) -> In
             return InviteManyPage(project=project, form=form, bad=found.bad, n_good=len(found.people))
         made = lists.invite_many(found.people, by=membership_in(request), days=given["days"])
     except DomainError as problem:
-        form.add_error("file" if given["file"] else "people", f"{problem.sentence} {problem.how}".strip())
+        form.add_error("file" if given["file"] else "people", problem.words)
         return InviteManyPage(project=project, form=form)
     links = [IssuedLink(invitee, request.build_absolute_uri(path)) for invitee, path in made]
     return InviteManyPage(project=project, form=form, links=links, days=given["days"])

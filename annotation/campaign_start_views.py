@@ -121,7 +121,7 @@ def new_campaign(request: HttpRequest, project: Project) -> HttpResponse:
         try:
             campaign = start_campaign(project=project, by=person(request), **arguments)
         except DomainError as problem:
-            form.add_problem(f"{problem.sentence} {problem.how}".strip())
+            form.add_problem(problem.words)
         else:
             return see_other(request, reverse("annotation:campaign", args=[project.slug, campaign.key]))
     return _new_response(request, project, form, status=422)
@@ -156,7 +156,7 @@ def change(request: HttpRequest, project: Project, key: str) -> HttpResponse:
         try:
             changed = change_campaign(found, options=form.changes(), by=person(request), guidelines_note=note)
         except DomainError as problem:
-            form.add_problem(f"{problem.sentence} {problem.how}".strip())
+            form.add_problem(problem.words)
         else:
             messages.success(request, "Saved." if changed else "Nothing was changed.")
             return see_other(request, reverse("annotation:campaign", args=[project.slug, found.key]))
@@ -269,7 +269,7 @@ def _plan(request: HttpRequest, project: Project, form: CampaignForm) -> PlanPar
             pay_per_hour=pay,
         )
     except DomainError as difficulty:
-        problem = f"{difficulty.sentence} {difficulty.how}".strip()
+        problem = difficulty.words
     preview, preview_problem = "", ""
     if form.asked.is_valid() and not problem:
         try:
@@ -277,7 +277,7 @@ def _plan(request: HttpRequest, project: Project, form: CampaignForm) -> PlanPar
             shown = preview_of(project, jobs, pairing, kind=given["kind"], options=options)
             preview = render_to_string("annotation/_task.html", context_of(shown), request=request)
         except DomainError as difficulty:
-            preview_problem = f"{difficulty.sentence} {difficulty.how}".strip()
+            preview_problem = difficulty.words
     return PlanPart(
         estimate=found,
         problem=problem,

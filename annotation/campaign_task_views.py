@@ -105,7 +105,7 @@ def tasks(request: HttpRequest, project: Project, key: str) -> HttpResponse:
     try:
         said = _do(request, found)
     except DomainError as problem:
-        sentence = f"{problem.sentence} {problem.how}".strip()
+        sentence = problem.words
         return _response(request, found, request.POST, problem=sentence, status=problem.status_code)
     messages.success(request, said)
     query = FilterForm(request.POST)

@@ -126,7 +126,7 @@ def _publish(request: HttpRequest, campaign: Campaign, form: GuidelinesForm) -> 
     try:
         version = guidelines.publish(campaign, data["text"], data["note"], person(request), seen=data["seen"])
     except DomainError as problem:
-        form.add_error(None, f"{problem.sentence} {problem.how}".strip())
+        form.add_error(None, problem.words)
         return False
     messages.success(request, f"Version {version.number} is in force. People confirm it before they go on.")
     return True

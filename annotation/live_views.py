@@ -117,7 +117,7 @@ def new_live_campaign(request: HttpRequest, project: Project) -> HttpResponse:
         try:
             made = start_live_campaign(project=project, by=person(request), **form.campaign())
         except DomainError as problem:
-            form.add_problem(f"{problem.sentence} {problem.how}".strip())
+            form.add_problem(problem.words)
         else:
             return see_other(request, reverse("annotation:campaign", args=[project.slug, made.key]))
     return _new_response(request, project, form, status=422)

@@ -99,7 +99,7 @@ def people(request: HttpRequest, project: Project, key: str) -> HttpResponse:
             try:
                 change_campaign(campaign, options={"onboarding": form.onboarding()}, by=person(request))
             except DomainError as problem:
-                form.add_error(None, f"{problem.sentence} {problem.how}".strip())
+                form.add_error(None, problem.words)
             else:
                 messages.success(request, "Saved. It holds for everybody who begins from now on.")
                 return see_other(request, _url("people", project, campaign))
@@ -158,7 +158,7 @@ def items(request: HttpRequest, project: Project, key: str) -> HttpResponse:
                 messages.success(request, f"{n_items} item{'' if n_items == 1 else 's'} imported.")
                 return see_other(request, _url("practice-items", project, campaign))
         except DomainError as problem:
-            form.add_error("text", f"{problem.sentence} {problem.how}".strip())
+            form.add_error("text", problem.words)
     groups = [
         (use, title, items_of(campaign, use))
         for use, title in (("practice", "Practice"), ("qualification", "Qualification"))
@@ -197,7 +197,7 @@ def new_item(request: HttpRequest, project: Project, key: str) -> HttpResponse:
         try:
             add_item(campaign, read_item(campaign, form.item(before)), by=person(request))
         except DomainError as problem:
-            form.add_error(None, f"{problem.sentence} {problem.how}".strip())
+            form.add_error(None, problem.words)
         else:
             messages.success(request, "The item is added.")
             return see_other(request, _url("practice-items", project, campaign))
@@ -218,7 +218,7 @@ def edit_item(request: HttpRequest, project: Project, key: str, item: str) -> Ht
         try:
             change_item(found, read_item(campaign, form.item(before)), by=person(request))
         except DomainError as problem:
-            form.add_error(None, f"{problem.sentence} {problem.how}".strip())
+            form.add_error(None, problem.words)
         else:
             messages.success(request, "The item is saved.")
             return see_other(request, _url("practice-items", project, campaign))

@@ -283,7 +283,7 @@ def read_items(campaign: Campaign, text: str) -> tuple[list[ItemText], list[BadI
             require(isinstance(given, dict), "This line is no JSON object.")
             items.append(read_item(campaign, given))
         except DomainError as problem:
-            bad.append(BadItem(number, f"{problem.sentence} {problem.how}".strip()))
+            bad.append(BadItem(number, problem.words))
         except (ValueError, RecursionError) as problem:
             bad.append(BadItem(number, f"This line is no JSON: {str(problem)[:100]}."))
     return items, bad

@@ -88,7 +88,7 @@ def draft(request: HttpRequest, project: Project, number: int) -> HttpResponse:
         jobs = list(GenerationJob.objects.filter(project=project, key__in=kept["jobs"]))
         examples = examples_of(jobs, read_pairing(kept["pairing"]))
     except DomainError as problem:
-        return _nothing(request, project, f"{problem.sentence} {problem.how}".strip(), back, status=422)
+        return _nothing(request, project, problem.words, back, status=422)
     return _example(request, campaign, examples, number, back=back, name="annotation:try", args=[project.slug])
 
 
@@ -130,7 +130,7 @@ def _example(
             said = Said.from_fields(request.POST, campaign=campaign, display_order=order)
         except DomainError as problem:
             wrong = problem.fields if isinstance(problem, Incomplete) else ()
-            more |= {"error": f"{problem.sentence} {problem.how}".strip(), "wrong": wrong}
+            more |= {"error": problem.words, "wrong": wrong}
             status = 422
         else:
             entered = Entered(said.to_fields(campaign=campaign, display_order=order))

@@ -114,7 +114,7 @@ def attempt(job: J | None, work: Callable[[J, Keeper], None], *, seconds: float,
     except CancelAsked:
         jobs.cancelled(job, token, message="Cancelled")
     except DomainError as problem:
-        jobs.fail(job, token, f"{problem.sentence} {problem.how}".strip())
+        jobs.fail(job, token, problem.words)
     except (OperationalError, InterfaceError):
         logger.exception("%s (%s) goes back to the queue.", what, job)
         note = f"The database did not answer; {what[0].lower()}{what[1:]} goes on in a moment."

@@ -11,6 +11,11 @@ class DomainError(Exception):
         self.sentence = sentence
         self.how = how
 
+    @property
+    def words(self) -> str:
+        """All of it, for a form, a job or a terminal."""
+        return f"{self.sentence} {self.how}".strip()
+
 
 class Conflict(DomainError):
     """The world has moved on since the page was drawn (409): a lost lease, a retired task, a second click."""

@@ -119,7 +119,7 @@ def deployments(request: HttpRequest, project: Project) -> HttpResponse:
                 )
                 return see_other(request, reverse("generation:deployment", args=[project.slug, made.key]))
             except DomainError as problem:
-                form.add_error(None, f"{problem.sentence} {problem.how}".strip())
+                form.add_error(None, problem.words)
                 status = problem.status_code
         else:
             status = 422

@@ -76,7 +76,7 @@ class EndpointForm(forms.ModelForm):
         try:
             return check_base_url(url)
         except DomainError as problem:
-            raise ValidationError(f"{problem.sentence} {problem.how}") from problem
+            raise ValidationError(problem.words) from problem
 
     def clean(self) -> dict[str, object]:
         fields: dict[str, object] = super().clean() or {}
@@ -164,7 +164,7 @@ def edit(request: HttpRequest, key: str = "") -> HttpResponse:
                 saved = save_endpoint(form.save(commit=False), by=user)
                 return see_other(request, reverse("endpoints:endpoint", args=[saved.key]))
             except DomainError as problem:
-                form.add_error(None, f"{problem.sentence} {problem.how}")
+                form.add_error(None, problem.words)
         status = 422
     ctx = EndpointFormPage(form, row, settings.WHETSTONE.endpoint_hosts)
     return render_page(request, "generation/endpoint_form.html", "generation/_endpoint_form.html", ctx, status=status)

@@ -139,7 +139,7 @@ def new_job(request: HttpRequest, project: Project) -> HttpResponse:
                 key=form.cleaned_data["key"],
             )
         except DomainError as problem:
-            form.add_error(None, f"{problem.sentence} {problem.how}".strip())
+            form.add_error(None, problem.words)
         else:
             return see_other(request, reverse("generation:job", args=[project.slug, job.key]))
     ctx = GeneratePage(project=project, form=form, has_prompts=latest is not None, has_models=bool(deployments))

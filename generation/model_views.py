@@ -96,7 +96,7 @@ def register_model(request: HttpRequest, project: Project) -> HttpResponse:
         try:
             url = _register(request, project, form)
         except DomainError as problem:
-            form.add_error("source", f"{problem.sentence} {problem.how}".strip())
+            form.add_error("source", problem.words)
         else:
             return see_other(request, url)
     ctx = RegisterPage(

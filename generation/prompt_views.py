@@ -193,7 +193,7 @@ def import_prompts(request: HttpRequest, project: Project, key: str = "") -> Htt
         try:
             job = _start(request, project, found, form)
         except DomainError as problem:
-            form.add_error(None, f"{problem.sentence} {problem.how}".strip())
+            form.add_error(None, problem.words)
         else:
             return see_other(request, reverse("generation:import", args=[project.slug, job.key]))
     here = (

@@ -370,7 +370,7 @@ class Run:
         except EngineDown as problem:
             return Unreachable(problem.sentence)
         except DomainError as problem:  # its address is no longer allowed, or its secret is gone
-            raise CannotGoOn(f"{problem.sentence} {problem.how}".strip()) from None
+            raise CannotGoOn(problem.words) from None
 
     async def db(self, call: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self.database, call, *args)

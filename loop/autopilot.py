@@ -124,7 +124,7 @@ def play_round(demo: Demo, *, url: str, processes: Processes, n_people: int, say
     try:
         _play(demo, round_, pages, url, processes, n_people, tell)
     except DomainError as problem:
-        say(f"\n{problem.sentence} {problem.how}".rstrip())
+        say(f"\n{problem.words}")
         return False
     say("\n" + what_changed(round_))
     return True

@@ -130,7 +130,7 @@ def _preview(project: Project, form: DatasetForm, values: dict[str, Any]) -> tup
     try:
         return preview(project=project, **options), ""
     except DomainError as problem:
-        return None, f"{problem.sentence} {problem.how}".strip()
+        return None, problem.words
 
 
 def _free_name(project: Project) -> str:

@@ -82,7 +82,7 @@ def new_evaluation(request: HttpRequest, project: Project) -> HttpResponse:
                 made = evaluate.start_evaluation(project=project, by=person(request), **form.options())
                 return see_other(request, reverse("training:evaluation", args=[project.slug, made.key]))
             except DomainError as trouble:
-                form.add_error(None, forms.ValidationError(f"{trouble.sentence} {trouble.how}".strip()))
+                form.add_error(None, forms.ValidationError(trouble.words))
     judges = [(value, label, HELP[value]) for value, label in form.fields["judge"].choices]  # type: ignore[attr-defined]
     judge = form.judge_now
     samples = judge in (Judge.REWARD_MODEL, Judge.SIMULATED)

@@ -89,13 +89,13 @@ def new_run(request: HttpRequest, project: Project) -> HttpResponse:
                 run = start_run(project=project, overrides=form.overrides, by=person(request), **form.chosen())
                 return see_other(request, reverse("training:run", args=[project.slug, run.key]))
             except DomainError as trouble:
-                form.add_error(None, forms.ValidationError(f"{trouble.sentence} {trouble.how}".strip()))
+                form.add_error(None, forms.ValidationError(trouble.words))
                 status = trouble.status_code
     spec = None
     try:
         spec = form.plan()
     except DomainError as trouble:
-        problem = f"{trouble.sentence} {trouble.how}".strip()
+        problem = trouble.words
     ctx = NewRunPage(
         project=project,
         form=form,

@@ -85,7 +85,7 @@ def supervise_run(run_id: int) -> None:
         # The row stands as it is; when its lease has run out the reaper sends it again, and what was trained is kept.
         logger.exception("Run %s: the database went away.", run.key)
     except DomainError as problem:
-        fail(run, token, " ".join(filter(None, (problem.sentence, problem.how))), log_tail=work.log_tail())
+        fail(run, token, problem.words, log_tail=work.log_tail())
     except Exception as problem:
         logger.exception("Run %s: the supervisor failed.", run.key)
         fail(run, token, f"The supervisor failed: {type(problem).__name__}: {problem}"[:500], log_tail=work.log_tail())

@@ -95,7 +95,7 @@ def new_import(request: HttpRequest, project: Project) -> HttpResponse:
         try:
             job = _start(request, project, form)
         except DomainError as problem:
-            form.add_error(None, f"{problem.sentence} {problem.how}".strip())
+            form.add_error(None, problem.words)
         else:
             return see_other(request, reverse("annotation:vote-import", args=[project.slug, job.key]))
     recent = list(project.vote_imports.select_related("campaign").order_by("-pk").defer("bad_rows")[:10])
@@ -161,7 +161,7 @@ def map_import(request: HttpRequest, project: Project, key: str) -> HttpResponse
         try:
             services.map_import(job, form.mapping(), by=person(request))
         except DomainError as problem:
-            form.add_error(None, f"{problem.sentence} {problem.how}".strip())
+            form.add_error(None, problem.words)
         else:
             return see_other(request, reverse("annotation:vote-import", args=[project.slug, key]))
     return _page(request, job, form)

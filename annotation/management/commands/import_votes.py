@@ -59,7 +59,7 @@ class Command(BaseCommand):
                     choices=choices, mapping=mapping, skip_bad_rows=options["skip_bad_rows"], by=by, progress=lambda each: _show(bar, each),
                 )  # fmt: skip
             except DomainError as problem:
-                raise CommandError(f"{problem.sentence} {problem.how}".strip()) from None
+                raise CommandError(problem.words) from None
         self.stdout.write(f"{job.message} Campaign {job.campaign.key if job.campaign else ''}.")
         if job.n_bad:
             self.stdout.write(f"{job.n_bad:,} rows could not be used: {report_path(job)}")

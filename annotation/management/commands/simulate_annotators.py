@@ -54,4 +54,4 @@ class Command(BaseCommand):
                 tell=self.stdout.write,
             )
         except DomainError as problem:
-            raise CommandError(f"{problem.sentence} {problem.how}".strip()) from None
+            raise CommandError(problem.words) from None

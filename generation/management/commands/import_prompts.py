@@ -53,7 +53,7 @@ class Command(BaseCommand):
             )  # fmt: skip
             done_with_bar(job, lambda: run_import(job.pk), stream=self.stderr)
         except DomainError as problem:
-            raise CommandError(f"{problem.sentence} {problem.how}".strip()) from None
+            raise CommandError(problem.words) from None
         if job.status != JobStatus.SUCCEEDED:
             self._tell_bad_rows(job)
             if into is None:

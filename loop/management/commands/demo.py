@@ -58,7 +58,7 @@ class Command(BaseCommand):
                 processes.watch()
         except DomainError as problem:  # the web server did not come up
             failed = True
-            self.say(f"\n{problem.sentence} {problem.how}".rstrip())
+            self.say(f"\n{problem.words}")
         except KeyboardInterrupt:
             self.say("\nStopping …")
         finally:
@@ -72,7 +72,7 @@ class Command(BaseCommand):
         try:
             open_first_answers(demo, processes=processes, say=self.say, started=started)
         except DomainError as problem:
-            self.say(f"\n{problem.sentence} {problem.how}".rstrip())
+            self.say(f"\n{problem.words}")
 
     def invite(self, demo: demo_project.Demo, url: str) -> None:
         link = issue_sign_in_link(demo.user)

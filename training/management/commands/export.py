@@ -63,7 +63,7 @@ class Command(BaseCommand):
             else:
                 self._write(snapshot, options, by)
         except DomainError as problem:
-            raise CommandError(f"{problem.sentence} {problem.how}".strip()) from None
+            raise CommandError(problem.words) from None
         except OSError as problem:
             raise CommandError(f"The file could not be written: {problem.strerror}.") from None
 

@@ -51,7 +51,7 @@ class Command(BaseCommand):
                 pair_policy=options["pair_policy"], by=by,
             )  # fmt: skip
         except DomainError as problem:
-            raise CommandError(f"{problem.sentence} {problem.how}".strip()) from None
+            raise CommandError(problem.words) from None
         done_with_bar(snapshot, lambda: run_freeze(snapshot.pk), stream=self.stderr)
         if not snapshot.is_terminal:
             self.stdout.write(f"A worker has taken {snapshot.name} ({snapshot.key}); its page says when it is frozen.")

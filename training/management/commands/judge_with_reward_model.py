@@ -37,7 +37,7 @@ class Command(BaseCommand):
                     campaign=campaign, model=model, by=by, tell=lambda done, of: _show(bar, done, of)
                 )
             except DomainError as problem:
-                raise CommandError(f"{problem.sentence} {problem.how}".strip()) from None
+                raise CommandError(problem.words) from None
         self.stdout.write(f"{model.slug} judged {n_judged:,} tasks of “{campaign.name}”.")
 
 
