@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 
 from django.conf import settings
 from django.core.cache import cache
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import HttpResponseBase
 from django.utils.cache import patch_vary_headers
 from redis.exceptions import RedisError
@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 Given = Mapping[str, Any]
 Serializer = type[serializers.BaseSerializer[Any]]
 M = TypeVar("M", bound=Callable[..., Any])
+Row = TypeVar("Row", bound=Model)
 
 
 JOB_FIELDS = ("status", "step", "total_steps", "unit", "message", "error", "created_at", "started_at", "finished_at")
@@ -231,6 +232,11 @@ class ProjectApi(APIView):
         row = rows.filter(**by).first()
         if row is None:
             raise NotFound(f"There is no such {rows.model._meta.verbose_name} in this project.")
+        return row
+
+    def fresh(self, row: Row) -> Row:
+        """The row as it is after a service has changed it in the database."""
+        row.refresh_from_db()
         return row
 
     def check_unchanged(self, form: Serializer, value: Any) -> None:

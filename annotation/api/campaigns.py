@@ -80,10 +80,6 @@ class _Campaigns(ProjectApi):
     def rows(self) -> Any:
         return Campaign.objects.filter(project=self.project).select_related("project")
 
-    def now(self, campaign: Campaign) -> Campaign:
-        campaign.refresh_from_db()
-        return campaign
-
 
 class Campaigns(_Campaigns):
     @call(*READERS, query=CampaignFilterSerializer, lists=CampaignSerializer)
@@ -188,7 +184,7 @@ class CancelCampaign(_Campaigns):
             cancel_import(votes, by=self.by)
         else:
             services.cancel_building(found, by=self.by)
-        return self.now(found)
+        return self.fresh(found)
 
 
 class RetryCampaign(_Campaigns):
@@ -197,7 +193,7 @@ class RetryCampaign(_Campaigns):
         """Build the tasks again, after it failed or was cancelled."""
         found = self.found(self.rows, key=key)
         services.build_again(found, by=self.by)
-        return self.now(found)
+        return self.fresh(found)
 
 
 # ---- how far it has come -----------------------------------------------------------------------------------------------

@@ -108,10 +108,6 @@ class _VoteImports(ProjectApi):
     def rows(self) -> Any:
         return VoteImport.objects.filter(project=self.project).select_related("project", "campaign", "prompt_set")
 
-    def now(self, job: VoteImport) -> VoteImport:
-        job.refresh_from_db()
-        return job
-
 
 class Imports(_VoteImports):
     @call(Scope.IMPORT, lists=VoteImportSerializer)
@@ -167,7 +163,7 @@ class Begin(_VoteImports):
         """Start a draft."""
         job = self.found(self.rows, key=key)
         services.begin_import(job, by=self.by)
-        return self.now(job)
+        return self.fresh(job)
 
 
 class Cancel(_VoteImports):
@@ -176,7 +172,7 @@ class Cancel(_VoteImports):
         """Ask an import to stop; nothing of it is kept."""
         job = self.found(self.rows, key=key)
         services.cancel_import(job, by=self.by)
-        return self.now(job)
+        return self.fresh(job)
 
 
 class RetryVoteImportSerializer(StrictSerializer):
@@ -189,4 +185,4 @@ class Retry(_VoteImports):
         """Try a failed or cancelled import again, without the rows that cannot be used if so asked."""
         job = self.found(self.rows, key=key)
         services.retry_import(job, skip_bad_rows=given["skip_bad_rows"], by=self.by)
-        return self.now(job)
+        return self.fresh(job)

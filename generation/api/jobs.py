@@ -100,10 +100,6 @@ class _Jobs(ProjectApi):
     def rows(self) -> Any:
         return self.project.generation_jobs.select_related("prompt_set", "project")
 
-    def now(self, job: GenerationJob) -> GenerationJob:
-        job.refresh_from_db()
-        return job
-
 
 class GenerationJobs(_Jobs):
     @call(Scope.READ, lists=GenerationJobSerializer)
@@ -155,7 +151,7 @@ class CancelGenerationJob(_Jobs):
         """Ask a job to stop; the answers that are there stay."""
         job = self.found(self.rows, key=key)
         services.cancel_generation(job, by=self.by)
-        return self.now(job)
+        return self.fresh(job)
 
 
 class ContinueGenerationJob(_Jobs):
@@ -164,7 +160,7 @@ class ContinueGenerationJob(_Jobs):
         """Go on with a failed or cancelled job: it writes what is missing."""
         job = self.found(self.rows, key=key)
         services.continue_generation(job, by=self.by)
-        return self.now(job)
+        return self.fresh(job)
 
 
 class RevealGenerationJob(_Jobs):

@@ -130,10 +130,6 @@ class _Imports(ProjectApi):
     def rows(self) -> Any:
         return PromptImport.objects.filter(set__project=self.project).select_related("set__project")
 
-    def now(self, job: PromptImport) -> PromptImport:
-        job.refresh_from_db()
-        return job
-
 
 class PromptImports(_Imports):
     @call(Scope.GENERATE, Scope.READ, lists=PromptImportSerializer)
@@ -179,7 +175,7 @@ class CancelPromptImport(_Imports):
         """Ask an import to stop; nothing of it is kept."""
         job = self.found(self.rows, key=key)
         services.cancel_import(job, by=self.by)
-        return self.now(job)
+        return self.fresh(job)
 
 
 class RetryPromptImport(_Imports):
@@ -188,7 +184,7 @@ class RetryPromptImport(_Imports):
         """Try a failed or cancelled import again, without the rows that cannot be used if so asked."""
         job = self.found(self.rows, key=key)
         services.retry_import(job, skip_bad_rows=given["skip_bad_rows"], by=self.by)
-        return self.now(job)
+        return self.fresh(job)
 
 
 class PromptImportReport(_Imports):

@@ -89,10 +89,6 @@ class _Runs(ProjectApi):
     def rows(self) -> Any:
         return self.project.runs.select_related("base", "snapshot", "reward_model", "produced", "project")
 
-    def now(self, run: TrainingRun) -> TrainingRun:
-        run.refresh_from_db()
-        return run
-
 
 class Runs(_Runs):
     @call(*READERS, query=RunFilterSerializer, lists=RunSerializer)
@@ -127,7 +123,7 @@ class CancelRun(_Runs):
         """Ask a run to stop at its next step; its checkpoint is kept."""
         found = self.found(self.rows, key=key)
         cancel_run(found, by=self.by)
-        return self.now(found)
+        return self.fresh(found)
 
 
 class ContinueRun(_Runs):
@@ -136,7 +132,7 @@ class ContinueRun(_Runs):
         """Go on with a failed or cancelled run from its last complete checkpoint."""
         found = self.found(self.rows, key=key)
         resume_run(found, by=self.by)
-        return self.now(found)
+        return self.fresh(found)
 
 
 class Metrics(_Runs):
@@ -210,10 +206,6 @@ class _Evaluations(ProjectApi):
             "model_version", "against", "prompt_set", "snapshot", "reward_model", "campaign", "project"
         )
 
-    def now(self, found: Evaluation) -> Evaluation:
-        found.refresh_from_db()
-        return found
-
 
 class Evaluations(_Evaluations):
     @call(*READERS, query=EvaluationFilterSerializer, lists=EvaluationSerializer)
@@ -245,7 +237,7 @@ class CancelEvaluation(_Evaluations):
         """Stop an evaluation."""
         found = self.found(self.rows, key=key)
         evaluate.cancel_evaluation(found, by=self.by)
-        return self.now(found)
+        return self.fresh(found)
 
 
 class RetryEvaluation(_Evaluations):
@@ -254,4 +246,4 @@ class RetryEvaluation(_Evaluations):
         """Try a failed or cancelled evaluation again."""
         found = self.found(self.rows, key=key)
         evaluate.evaluate_again(found, by=self.by)
-        return self.now(found)
+        return self.fresh(found)

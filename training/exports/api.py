@@ -114,8 +114,7 @@ class CancelExport(_Exports):
         """Stop an export."""
         job = self.found(self.rows, key=key)
         exports.cancel_export(job, by=self.by)
-        job.refresh_from_db()
-        return job
+        return self.fresh(job)
 
 
 class ExportFile(_Exports):
