@@ -1,20 +1,42 @@
 """Files that people send: kept under names of our own below ``WHETSTONE_HOME/uploads``, whatever they were called."""
 
 import hashlib
+import io
+import json
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
-from core.csvs import inert as inert  # for the reports of importers
-from core.errors import DomainError
+from django.conf import settings
+from django.core.files.uploadedfile import UploadedFile
+
+from core.errors import DomainError, require
 from core.ids import new_key
 from core.storage import home
 
 COPY_BYTES = 1 << 20
+MAX_LINES = 10_000  # that a request may bring as JSON, instead of a file
 
 
 def uploads() -> Path:
     return home() / "uploads"
+
+
+def too_large(file: UploadedFile) -> str:
+    """The sentence for a file above the bound of the settings; empty for one within it."""
+    most = settings.WHETSTONE.upload_max_mib
+    return f"The file is larger than {most} MiB." if (file.size or 0) > most << 20 else ""
+
+
+def sent(file: UploadedFile | None, lines: Sequence[Any] | None) -> BinaryIO:
+    """What a request brings: a file, or lines of JSON as the file that they would be. Raises DomainError for both, and for none."""
+    require((file is None) != (lines is None), "Send either a file or lines.")
+    if file is None:
+        return io.BytesIO("".join(json.dumps(line) + "\n" for line in lines or ()).encode())
+    problem = too_large(file)
+    require(not problem, problem, how="Split it.")
+    return cast(BinaryIO, file)
 
 
 def keep_upload(upload: BinaryIO | Path, kind: str) -> tuple[Path, str]:

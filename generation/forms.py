@@ -3,12 +3,12 @@
 from typing import Any
 
 from django import forms
-from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 
 from accounts.models import Project
 from core.errors import DomainError
 from core.ids import new_key
+from core.uploads import too_large
 from generation.engines.base import Sampling
 from generation.models import Deployment, PromptSet
 from generation.sampling import MAX_ANSWERS_PER_PROMPT, MAX_ARMS, read_sampling
@@ -74,9 +74,8 @@ class ImportForm(OnceForm):
 
     def clean_file(self) -> UploadedFile | None:
         file: UploadedFile | None = self.cleaned_data["file"]
-        most = settings.WHETSTONE.upload_max_mib
-        if file is not None and (file.size or 0) > most << 20:
-            raise forms.ValidationError(f"The file is larger than {most} MiB. Split it, or save it as Parquet.")
+        if file is not None and (problem := too_large(file)):
+            raise forms.ValidationError(f"{problem} Split it, or save it as Parquet.")
         return file
 
     def clean(self) -> dict[str, Any]:

@@ -1,10 +1,8 @@
 """The API of imports of votes: start one, follow it, read its report, stop it, repeat it. A token needs the scope ``import``."""
 
-import io
 import json
 from typing import Any
 
-from django.conf import settings
 from django.urls import reverse
 from rest_framework import serializers
 from rest_framework.fields import empty
@@ -17,9 +15,9 @@ from annotation.votes import job as services
 from annotation.votes.choices import MAX_GUIDELINES, MAX_OPEN_FOR
 from annotation.votes.views import report_response
 from core.api import StrictSerializer
-from core.errors import require
+from core.uploads import MAX_LINES, sent
+from generation.api.prompts import RetrySerializer
 
-MAX_LINES = 10_000
 SHOWN_BAD_ROWS = 100
 
 
@@ -119,13 +117,10 @@ class Imports(_VoteImports):
     def post(self, given: Given) -> Any:
         """Import votes of people from elsewhere: a job. 200 where this request or this file has been here before."""
         file, lines = given.get("file"), given.get("lines")
-        require((file is None) != (lines is None), "Send either a file or lines.")
-        most = settings.WHETSTONE.upload_max_mib
-        require(file is None or file.size <= most << 20, f"The file is larger than {most} MiB.", how="Split it.")
         before = self.project.vote_imports.order_by("-pk").values_list("pk", flat=True).first() or 0
         job = services.start_import(
             project=self.project,
-            upload=file or io.BytesIO("".join(json.dumps(line) + "\n" for line in lines or ()).encode()),
+            upload=sent(file, lines),
             filename=(file.name or "") if file else "",
             name=given["name"],
             source=given["source"],
@@ -175,12 +170,8 @@ class Cancel(_VoteImports):
         return self.fresh(job)
 
 
-class RetryVoteImportSerializer(StrictSerializer):
-    skip_bad_rows = serializers.BooleanField(default=False)
-
-
 class Retry(_VoteImports):
-    @call(Scope.IMPORT, asks=RetryVoteImportSerializer, tells=VoteImportSerializer)
+    @call(Scope.IMPORT, asks=RetrySerializer, tells=VoteImportSerializer)
     def post(self, given: Given, key: str) -> Any:
         """Try a failed or cancelled import again, without the rows that cannot be used if so asked."""
         job = self.found(self.rows, key=key)

@@ -16,9 +16,9 @@ import orjson
 
 from annotation.votes.judged import Header, Judged, Row, Score, Vote
 from core.confidential import first_secret, has_address
+from core.csvs import inert
 from core.ids import sha256_hex
 from core.reading import BadRow
-from core.uploads import inert
 from generation.groups import Groups, group_of
 
 CHUNK_ROWS = 500

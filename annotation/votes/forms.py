@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django import forms
-from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 
 from annotation.votes.choices import MAX_GUIDELINES, MAX_OPEN_FOR
 from annotation.votes.sources.mapped import ROLES
+from core.uploads import too_large
 from generation.forms import MAX_PASTED_CHARS, OnceForm
 
 
@@ -89,9 +89,8 @@ class VotesForm(OnceForm):
 
     def clean_file(self) -> UploadedFile | None:
         file: UploadedFile | None = self.cleaned_data["file"]
-        most = settings.WHETSTONE.upload_max_mib
-        if file is not None and (file.size or 0) > most << 20:
-            raise forms.ValidationError(f"The file is larger than {most} MiB. Split it.")
+        if file is not None and (problem := too_large(file)):
+            raise forms.ValidationError(f"{problem} Split it.")
         return file
 
     def clean(self) -> dict[str, Any]:

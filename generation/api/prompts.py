@@ -1,10 +1,7 @@
 """The API of prompts: sets, their prompts, and imports with their reports."""
 
-import io
-import json
 from typing import Any
 
-from django.conf import settings
 from django.http import FileResponse
 from rest_framework import serializers
 from rest_framework.exceptions import NotFound
@@ -14,12 +11,11 @@ from accounts.api.base import JOB_FIELDS, Given, InProject, ProjectApi, call, ke
 from accounts.tokens import Scope
 from core.api import StrictSerializer
 from core.errors import require
+from core.uploads import MAX_LINES, sent
 from generation import prompts as services
 from generation.models import Prompt, PromptImport, PromptSet
 from generation.prompt_views import searched
 from generation.sampling import with_tags
-
-MAX_LINES = 10_000
 
 
 class PromptSetSerializer(serializers.ModelSerializer[PromptSet]):
@@ -141,15 +137,13 @@ class PromptImports(_Imports):
     def post(self, given: Given) -> Any:
         """Import prompts: a job; follow it at its own address. 200 where this request has been here before."""
         file, lines, into = given.get("file"), given.get("lines"), given.get("prompt_set")
-        require((file is None) != (lines is None), "Send either a file or lines.")
+        upload = sent(file, lines)
         require((into is None) != ("name" not in given), "Name either a new set or an existing one.")
-        most = settings.WHETSTONE.upload_max_mib
-        require(file is None or file.size <= most << 20, f"The file is larger than {most} MiB.", how="Split it.")
         key = self.key_of_request()
         is_there = bool(key) and self.rows.filter(key=key).exists()
         job = services.start_import(
             project=self.project,
-            upload=file or io.BytesIO("".join(json.dumps(line) + "\n" for line in lines or ()).encode()),
+            upload=upload,
             filename=(file.name or "") if file else "lines.jsonl",
             prompt_set=into,
             name=given.get("name", ""),
