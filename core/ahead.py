@@ -4,7 +4,7 @@ For a consumer that waits for something else, such as a database, meanwhile. The
 the thread that opened it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 _END = object()
 
 
-def ahead(things: Iterator[T]) -> Iterator[T]:
+def ahead(things: Iterator[T]) -> Generator[T, None, None]:
     """The same things in the same order. What making one raises comes up where that one would have come."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ahead") as pool:
         coming = pool.submit(next, things, _END)

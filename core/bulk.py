@@ -1,11 +1,14 @@
-"""Many rows of one model at once, past the ORM: COPY on PostgreSQL, one prepared INSERT on SQLite. Every constraint holds.
+"""Many rows of one model at once, past the ORM: COPY on PostgreSQL, prepared INSERTs on SQLite. Every constraint holds.
 
 Django's own ``bulk_create`` spends more time on its objects than either database on the rows. Values are given as the
-database takes them: JSON as text, ids of foreign keys, aware times.
+database takes them: JSON as text, ids of foreign keys, aware times. Rows can be packed on another thread than the one that writes
+them, and either database leaves the interpreter's lock alone while it takes them.
 """
 
 import gc
 import json
+import sqlite3
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -20,6 +23,8 @@ from core.ids import KEY_ALPHABET, KEY_LENGTH
 
 M = TypeVar("M", bound=models.Model)
 LINES_AT_ONCE = 500  # of COPY
+ROWS_AT_ONCE = (1000, 100)  # of one INSERT on SQLite, which takes the interpreter's lock back after each
+SWITCH_SECONDS = 0.0005
 MANY = 1000  # rows that statistics of their tables are worth the while for
 _ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"})
 _LETTERS = bytes(ord(KEY_ALPHABET[byte & 31]) for byte in range(256))
@@ -32,7 +37,7 @@ def keys_from(random_bytes: bytes) -> list[str]:
 
 
 def new_ids(model: type[models.Model], n: int) -> list[int]:
-    """Ids for ``n`` rows to come. Only within a transaction that has written: on SQLite it must hold the lock on writing."""
+    """Ids for ``n`` rows to come, now or later: nobody else gets them. On SQLite only within a transaction."""
     if not n:
         return []
     table, column = model._meta.db_table, model._meta.pk.column
@@ -42,10 +47,13 @@ def new_ids(model: type[models.Model], n: int) -> list[int]:
             cursor.execute("SELECT pg_get_serial_sequence(%s, %s)", [f'"{table}"', column])
             cursor.execute("SELECT nextval(%s::regclass) FROM generate_series(1, %s)", [cursor.fetchone()[0], n])
             return [row[0] for row in cursor.fetchall()]
-        cursor.execute("SELECT seq FROM sqlite_sequence WHERE name = %s", [table])
-        found = cursor.fetchone()
-    last = found[0] if found else 0
-    return list(range(last + 1, last + 1 + n))
+        found = cursor.execute(
+            "UPDATE sqlite_sequence SET seq = seq + %s WHERE name = %s RETURNING seq", [n, table]
+        ).fetchone()
+        if not found:
+            cursor.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (%s, %s)", [table, n])
+    last = found[0] if found else n
+    return list(range(last + 1 - n, last + 1))
 
 
 def among(rows: "models.QuerySet[M]", column: str, values: Iterable[str] | Iterable[int]) -> "models.QuerySet[M]":
@@ -61,13 +69,18 @@ def among(rows: "models.QuerySet[M]", column: str, values: Iterable[str] | Itera
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Collect garbage seldom: millions of short-lived rows, none in a cycle, would be searched again and again."""
-    before = gc.get_threshold()
+    """Collect garbage seldom: millions of short-lived rows, none in a cycle, would be searched again and again.
+
+    And who waits for a database takes the interpreter's lock back quickly from the thread that makes the next rows.
+    """
+    before, switch = gc.get_threshold(), sys.getswitchinterval()
     gc.set_threshold(200_000, 20, 100)
+    sys.setswitchinterval(SWITCH_SECONDS)
     try:
         yield
     finally:
         gc.set_threshold(*before)
+        sys.setswitchinterval(switch)
 
 
 @contextmanager
@@ -87,6 +100,27 @@ def room_to_write() -> Iterator[None]:
         with connection.cursor() as cursor:
             for name, value in before.items():
                 cursor.execute(f"PRAGMA {name}={value}")
+
+
+@contextmanager
+def settled_later() -> Iterator[None]:
+    """Let commits reach the disk with a later one of anybody's: for work that begins again where a power cut left it.
+
+    They stay whole and in order, and so does everybody else's promise. What ends the work must come after this.
+    """
+    name, later = ("synchronous_commit", "off") if connection.vendor == "postgresql" else ("synchronous", "NORMAL")
+    if connection.in_atomic_block:  # of a test
+        yield
+        return
+    ask, say = ("SHOW {}", "SET {} = {}") if connection.vendor == "postgresql" else ("PRAGMA {}", "PRAGMA {} = {}")
+    with connection.cursor() as cursor:
+        before = cursor.execute(ask.format(name)).fetchone()[0]
+        cursor.execute(say.format(name, later))
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(say.format(name, before))
 
 
 def analyze(n_new: int, *written: type[models.Model]) -> None:
@@ -125,27 +159,49 @@ class Rows:
         if connection.vendor == "postgresql":
             self.sql = f"COPY {table} ({names}) FROM STDIN"
             self.tail = "".join(f"\t{_copied(value)}" for value in tail) + "\n"
+            self.pack: Callable[[Iterable[Sequence[Any]]], list[Any]] = self._as_copy
         else:
             with connection.cursor() as cursor:
                 cursor.execute(f"SELECT {', '.join(['quote(%s)'] * len(tail)) or 1}", tail)
                 literals = cursor.fetchone() if tail else ()
-            marks = ", ".join([*(["?"] * len(columns)), *map(str, literals)])
-            self.sql = f"INSERT INTO {table} ({names}) VALUES ({marks})"
+                most = connection.connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
+            marks = f"({', '.join([*(['?'] * len(columns)), *map(str, literals)])})"
+            self.sql = f"INSERT INTO {table} ({names}) VALUES "
+            self.sizes = [(n, self.sql + ", ".join([marks] * n)) for n in ROWS_AT_ONCE if n * len(columns) <= most]
+            self.sql += marks
+            self.pack = self._as_inserts
 
     def insert(self, rows: Iterable[Sequence[Any]]) -> None:
-        with connection.wrap_database_errors:
-            if connection.vendor == "postgresql":
-                self._copy(rows)
-            else:
-                connection.ensure_connection()
-                connection.connection.executemany(self.sql, rows)
+        self.put(self.pack(rows))
 
-    def _copy(self, rows: Iterable[Sequence[Any]]) -> None:
-        tail = self.tail
-        with connection.cursor() as cursor, cursor.copy(self.sql) as copy:
-            lines = iter("\t".join([_COPIED[type(value)](value) for value in row]) + tail for row in rows)
-            while part := "".join(islice(lines, LINES_AT_ONCE)):
-                copy.write(part)
+    def put(self, packed: Sequence[Any]) -> None:
+        """Write what ``pack`` has made, which touches no database, on whatever thread."""
+        with connection.wrap_database_errors:
+            connection.ensure_connection()
+            if connection.vendor == "postgresql":
+                with connection.cursor() as cursor, cursor.copy(self.sql) as copy:
+                    for part in packed:
+                        copy.write(part)
+            else:
+                for sql, values in packed:
+                    many = connection.connection.executemany if sql is self.sql else connection.connection.execute
+                    many(sql, values)
+
+    def _as_copy(self, rows: Iterable[Sequence[Any]]) -> list[bytes]:
+        tail, parts = self.tail, []
+        lines = iter("\t".join([_COPIED[type(value)](value) for value in row]) + tail for row in rows)
+        while part := "".join(islice(lines, LINES_AT_ONCE)):
+            parts.append(part.encode())
+        return parts
+
+    def _as_inserts(self, rows: Iterable[Sequence[Any]]) -> list[tuple[str, list[Any]]]:
+        """(statement, values) of as many rows at once as there are."""
+        left, parts, at = list(rows), [], 0
+        for n, sql in self.sizes:
+            while len(left) - at >= n:
+                parts.append((sql, [value for row in left[at : at + n] for value in row]))
+                at += n
+        return [*parts, (self.sql, left[at:])] if at < len(left) else parts
 
 
 def taken(at: datetime) -> Any:

@@ -31,7 +31,7 @@ from annotation.protocol import Criterion, Protocol
 from annotation.votes.checking import Found
 from annotation.votes.choices import Choices
 from annotation.votes.judged import MAX_STRENGTH
-from annotation.votes.storing import Target
+from annotation.votes.making import Target
 from core.errors import DomainError
 from core.jobs import JobStatus
 from generation.models import Candidate, GenerationJob, ModelReveal, ModelVersion, Prompt, PromptImport, PromptSet

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from django.db.models import Model
 
 from annotation.pairs import set_sha256
-from core.bulk import keys_from
+from core.bulk import Rows, keys_from
 from core.ids import KEY_LENGTH
 
 CHUNK_LINES = 1000
@@ -43,10 +44,10 @@ def checked_lines(path: Path, offset: int, most: Callable[[], int]) -> Iterator[
 
 
 class Chunk:
-    """Lines of the checked copy with what is known of them."""
+    """Lines of the checked copy, up to byte ``end``, with what is known of them."""
 
-    def __init__(self, lines: Sequence[Any], salt: bytes) -> None:
-        self.lines = lines
+    def __init__(self, lines: Sequence[Any], salt: bytes, end: int) -> None:
+        self.lines, self.n_lines, self.end = lines, len(lines), end
         self.keys: list[list[str]] = []  # of the candidates, in the row's order
         self.tasks: list[tuple[int, str]] = []  # (campaign, candidates_sha256)
         digests = bytearray()
@@ -65,3 +66,20 @@ class Chunk:
         self.indexes: dict[tuple[int, int], int] = {}
         self.known: dict[tuple[int, str], Task] = {}
         self.counts: Counter[str] = Counter()
+        # What was kept for it, and what it becomes: see ``making``.
+        self.ids: dict[type[Model], list[int]] = {}
+        self.first_number = 1  # of its prompts
+        self.rows: list[tuple[Rows, list[Any]]] = []
+        self.seats: list[tuple[int, int, int, int]] = []  # of tasks that were there: three times how many more, id
+
+    def add(self, rows: Rows, values: Sequence[Sequence[Any]]) -> None:
+        if values:
+            self.rows.append((rows, rows.pack(values)))
+
+    def asked(self) -> Iterator[tuple[int, str]]:
+        """The tasks of its lines, again and again; an answer alone that nobody judged asks nothing."""
+        return (task for task, line in zip(self.tasks, self.lines, strict=True) if is_asked(line))
+
+
+def is_asked(line: Sequence[Any]) -> bool:
+    return bool(line[5]) or len(line[4]) > 1

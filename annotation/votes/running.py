@@ -4,10 +4,12 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, transaction
+from django.db.models import F
 from django.db.models.functions import Now
 
 from annotation.models import VoteImport
@@ -15,11 +17,12 @@ from annotation.votes import chunks
 from annotation.votes.becoming import lay_out, show, take_back, target_of
 from annotation.votes.checking import Checker, Found, TooMuch
 from annotation.votes.choices import Choices
+from annotation.votes.chunks import Chunk
 from annotation.votes.files import remove_scratch, report_path, scratch_path, stored_path
 from annotation.votes.formats import read
 from annotation.votes.outside import Models
 from annotation.votes.storing import WRITTEN, Store
-from core.bulk import analyze, room_to_write, undisturbed
+from core.bulk import analyze, room_to_write, settled_later, undisturbed
 from core.errors import DomainError, require
 from core.jobs import JobStatus, Stopped, beat, cancelled, claim, fail, finish, release, request_cancel
 from core.reading import UnreadableFile
@@ -146,18 +149,24 @@ class _Worker:
         job = self.job
         target = target_of(job, self.choices)
         models = Models(job.project_id, target.job, licence=self.choices.licence)
-        done, counts = job.step, Counter(job.counts)
-        with room_to_write(), self._groups() as groups:
-            store, way = Store(target, models, groups), Way(chunks.CHUNK_LINES, polite=chunks.POLITE_LINES)
-            for chunk, offset in store.chunks(scratch_path(job, "checked"), job.offset, lambda: way.most):
+        done, offset, counts = job.step, job.offset, Counter(job.counts)
+        of_set = PromptImport.objects.filter(pk=target.prompts.pk)
+        with room_to_write(), settled_later(), self._groups() as groups, Store(target, models, groups) as store:
+            way = Way(chunks.CHUNK_LINES, polite=chunks.POLITE_LINES)
+            ready: Chunk | None = None
+            for chunk in chain(store.chunks(scratch_path(job, "checked"), offset, lambda: way.most), [None]):
                 way.give()
                 store.prepare(chunk)
-                done += len(chunk.lines)
+                if ready:
+                    done, offset = done + ready.n_lines, ready.end
                 with transaction.atomic():
                     self._beat(step=done, offset=offset, message=f"Storing: {done:,} of {job.total_steps:,} rows.")
-                    counts.update(store.write(chunk))
-                    self._update(counts=dict(counts))
-                    PromptImport.objects.filter(pk=target.prompts.pk).update(n_added=target.prompts.n_added)
+                    store.keep(chunk)
+                    if ready:
+                        counts.update(store.write(ready))
+                        self._update(counts=dict(counts))
+                        of_set.update(n_added=F("n_added") + ready.counts["prompts"])
+                ready = chunk
         self.job.refresh_from_db()
 
     def _groups(self) -> Groups:

@@ -1,6 +1,7 @@
 """Imports of votes as a job: what they become, all or nothing, unseen before the end, resumed, cancelled, repeated."""
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from annotation.votes.job import (
     run_import,
     start_import,
 )
+from annotation.votes.making import Maker
 from core.errors import DomainError
 from core.jobs import JobStatus, reap
 from core.uploads import uploads
@@ -352,6 +354,26 @@ def test_a_worker_that_lost_its_lease_writes_nothing_more(project: Project, monk
     run_import(job.pk)
     job.refresh_from_db()
     assert (job.status, Judgement.objects.count()) == (JobStatus.RUNNING, 0)
+
+
+def test_rows_that_cannot_be_made_leave_nothing_behind(
+    project: Project, small_chunks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = start_import(project=project, upload=jsonl(*mixed(12)), filename="v.jsonl", name="votes", by=None)
+    real, made = Maker.make, []
+
+    def breaks(maker: Maker, chunk: Any) -> None:
+        made.append(chunk)
+        if len(made) == 3:
+            raise ZeroDivisionError
+        real(maker, chunk)
+
+    monkeypatch.setattr(Maker, "make", breaks)
+    with pytest.raises(ZeroDivisionError):
+        run_import(job.pk)
+    job.refresh_from_db()
+    assert (job.status, len(made), rows_there()) == (JobStatus.FAILED, 3, {})
+    assert not [each for each in threading.enumerate() if each.name.startswith(("making", "ahead"))]
 
 
 def test_cancelling_takes_everything_back(

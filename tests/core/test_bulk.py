@@ -6,7 +6,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from accounts.models import AuditEvent
-from core.bulk import MANY, Rows, analyze, keys_from, new_ids, room_to_write, taken
+from core.bulk import MANY, ROWS_AT_ONCE, Rows, analyze, keys_from, new_ids, room_to_write, settled_later, taken
 from core.ids import KEY_ALPHABET, new_key
 from generation.models import Prompt, PromptSet
 from tests.annotation.builders import make_project
@@ -35,6 +35,46 @@ def test_rows_read_back_as_they_were_given_with_defaults_for_the_rest():
         set=prompt_set, number=9, messages=[], content_sha256="z", group_sha256="g", split="train"
     )
     assert later.pk > max(ids), "the database counts on from there"
+
+
+def test_ids_are_kept_for_rows_to_come():
+    with transaction.atomic():
+        first, second = new_ids(Prompt, 3), new_ids(Prompt, 2)
+        assert new_ids(Prompt, 0) == []
+    assert len({*first, *second}) == 5
+    prompt_set = PromptSet.objects.create(project=make_project(), name="set")
+    fields = {"set": prompt_set, "messages": [], "group_sha256": "g", "split": "train"}
+    other = Prompt.objects.create(number=1, content_sha256="x", **fields)
+    assert other.pk > max(first + second), "who comes between gets another"
+    rows_of(prompt_set).insert([(second[0], new_key(), 2, "[]", "y", taken(datetime.now(UTC)))])
+    assert new_ids(Prompt, 1)[0] > other.pk
+
+
+@pytest.mark.parametrize("n", [1, sum(ROWS_AT_ONCE), 2 * ROWS_AT_ONCE[0] + ROWS_AT_ONCE[1] + 1])
+def test_any_number_of_rows_is_written_whole_and_in_order(n: int):
+    prompt_set = PromptSet.objects.create(project=make_project(), name="set")
+    rows, at = rows_of(prompt_set), taken(datetime.now(UTC))
+    with transaction.atomic():
+        packed = rows.pack([(pk, new_key(), k, f'["{k}"]', f"c{k}", at) for k, pk in enumerate(new_ids(Prompt, n))])
+        assert not prompt_set.prompts.exists(), "what is packed is not written yet"
+        rows.put(packed)
+    found = prompt_set.prompts.order_by("pk").values_list("number", "messages", "content_sha256")
+    assert list(found) == [(k, [str(k)], f"c{k}") for k in range(n)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_commits_settle_later_only_within():
+    ask = "SHOW synchronous_commit" if connection.vendor == "postgresql" else "PRAGMA synchronous"
+
+    def settled() -> str:
+        with connection.cursor() as cursor:
+            return str(cursor.execute(ask).fetchone()[0])
+
+    before = settled()
+    with pytest.raises(KeyError), settled_later():
+        assert settled() in ("off", "1") and before not in ("off", "1")
+        raise KeyError
+    assert settled() == before
 
 
 @pytest.mark.postgres
