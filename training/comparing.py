@@ -80,9 +80,12 @@ class Comparison:
         return [(words[why], n) for why, n in self.left.items()]
 
     @property
-    def recipes_differ(self) -> bool:
-        mine, other = self.first, self.second
-        return (mine.selection, mine.pair_policy) != (other.selection, other.pair_policy)
+    def settings(self) -> list[tuple[str, Any, Any]]:
+        """Those of the recipes that differ: name, then what the first and the second have; None where one has no such setting."""
+        mine, other = ({**each.selection, **each.pair_policy} for each in (self.first, self.second))
+        return [
+            (name, mine.get(name), other.get(name)) for name in {**mine, **other} if mine.get(name) != other.get(name)
+        ]
 
 
 def require_comparable(first: Snapshot, second: Snapshot) -> tuple[Path, Path]:

@@ -10,6 +10,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from accounts.access import person, project_view
 from accounts.models import Project, Role
+from annotation.models import Campaign
 from core.errors import DomainError
 from core.htmx import render_page, see_other
 from core.jobs import JobStatus
@@ -20,6 +21,7 @@ from training.comparisons import n_rows_of
 from training.dataset_views import ShownRow, snapshot_or_404
 from training.models import ComparisonJob, Snapshot
 from training.since import WORDS, excluded_since
+from training.snapshots import setting_in_words
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,20 @@ class ComparePage:
     def chosen(self) -> str:
         found = self.comparison.first if self.comparison else self.other
         return found.key if found else ""
+
+    @property
+    def settings(self) -> list[tuple[str, str, str]]:
+        """What the recipes have differently: name, before, after."""
+        if self.comparison is None:
+            return []
+        names = dict(Campaign.objects.filter(project=self.project).values_list("key", "name"))
+        found = []
+        for name, *values in self.comparison.settings:
+            if name == "campaigns":
+                values = [", ".join(sorted(names.get(key, key) for key in value or ())) for value in values]
+            (words, before), (_, after) = (setting_in_words(name, value) for value in values)
+            found.append((words, before, after))
+        return found
 
     @property
     def sections(self) -> list[tuple[str, int, list[ShownDifference]]]:

@@ -30,7 +30,7 @@ from training.formats.preference import Row
 from training.models import Snapshot, TrainingRun
 from training.previewing import SnapshotPreview, dropped_in_words, preview, warnings_of
 from training.selecting import freezable_campaigns
-from training.snapshots import ARTIFACT_KIND, check_snapshot, directory_of
+from training.snapshots import ARTIFACT_KIND, check_snapshot, directory_of, setting_in_words
 
 PAGE_SIZE = 25
 SHOWN_ROWS = 3
@@ -203,11 +203,7 @@ class DatasetPage:
         """The settings of its recipe that the page does not show by itself."""
         shown = {"campaigns", "aggregation", "with_simulated", "with_unblinded"}
         recipe = {**self.snapshot.selection, **self.snapshot.pair_policy}
-        return [
-            (name.replace("_", " ").capitalize(), json.dumps(value, ensure_ascii=False).strip('[]{}"'))
-            for name, value in recipe.items()
-            if name not in shown and value
-        ]
+        return [setting_in_words(name, value) for name, value in recipe.items() if name not in shown and value]
 
     @property
     def erasures(self) -> Any:

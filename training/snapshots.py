@@ -1,7 +1,9 @@
 """What was frozen: a ready dataset's files, and whether files, record and hash still agree."""
 
 import hashlib
+import json
 from pathlib import Path
+from typing import Any
 
 from core.errors import require
 from core.storage import artifact_path, read_manifest
@@ -16,6 +18,12 @@ FILES = (
     "train.jsonl", "test.jsonl", "train.parquet", "test.parquet", "lineage.jsonl", "records.jsonl", "dataset.json",
     "README.md", "manifest.json",
 )  # fmt: skip
+
+
+def setting_in_words(name: str, value: Any) -> tuple[str, str]:
+    """One of a recipe's, as a page tells it."""
+    told = {None: "–", False: "no", True: "yes"}.get(value) if value is None or isinstance(value, bool) else None
+    return name.replace("_", " ").capitalize(), told or json.dumps(value, ensure_ascii=False).strip('[]{}"')
 
 
 def directory_of(snapshot: Snapshot) -> Path:

@@ -110,20 +110,23 @@ def test_two_datasets_differ_by_rows_in_out_and_changed_and_say_why(project, rav
         ("in", "new_judgements"): 1, ("out", "gone_judgements"): 1, ("changed", "turned"): 1,
         ("changed", "new_judgements"): 1,
     }  # fmt: skip
-    assert (found.left, found.n_joined, found.recipes_differ) == ({"withdrawn": 1}, 4, False)
+    assert (found.left, found.n_joined, found.settings) == ({"withdrawn": 1}, 4, [])
     back = compare(after, before)
     assert (back.counts["in"], back.counts["out"], back.counts["changed"]) == (1, 1, 2)
     page = ravi.get(f"/p/lab/datasets/{after.key}/compare/", {"with": before.key}).content.decode()
     assert "the other answer is chosen now" in page and "undone by their author" in page
 
 
-def test_the_same_judgements_by_another_recipe_are_told_apart(project):
+def test_the_same_judgements_by_another_recipe_are_told_apart(project, ravi):
     campaign = make_judged(project, ["A", "B"], campaign=make_campaign(project, strength_levels=2))
     judge(campaign.tasks.first(), make_annotator(project), "A", strength=2)
     before, after = (freeze(project, [campaign], pair_policy={"aggregation": a}) for a in ("majority", "votes"))
     found = compare(before, after)
-    assert found.recipes_differ and found.left == {} and found.counts["same"] == 1
+    assert found.settings == [("aggregation", "majority", "votes")]
+    assert found.left == {} and found.counts["same"] == 1
     assert compare(before, freeze(project, [campaign])).counts == {"same": 2}
+    page = ravi.get(f"/p/lab/datasets/{after.key}/compare/", {"with": before.key}).content.decode()
+    assert re.search(r"<dt>Aggregation</dt><dd>majority .*became</span> votes</dd>", page)
     capped = freeze(project, [campaign], selection={"max_per_annotator": 1})
     assert compare(before, capped).left == {"not_chosen": 1}
 

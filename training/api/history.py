@@ -49,6 +49,7 @@ class ComparisonSerializer(serializers.Serializer[Comparison]):
         child=serializers.IntegerField(),
         help_text="judgements of the earlier one that this one has not, by what became of them",
     )
+    settings = serializers.SerializerMethodField(help_text="of the recipes, those that differ: name, before, after")
     n_joined = serializers.IntegerField(help_text="judgements that only this one has")
     shown = serializers.SerializerMethodField(help_text="rows before and after")
 
@@ -59,6 +60,10 @@ class ComparisonSerializer(serializers.Serializer[Comparison]):
     @extend_schema_field(serializers.ListField(child=serializers.JSONField()))
     def get_reasons(self, found: Comparison) -> list[dict[str, Any]]:
         return [{"what": what, "why": words, "n": n} for what, words, n in found.reasons]
+
+    @extend_schema_field(serializers.ListField(child=serializers.JSONField()))
+    def get_settings(self, found: Comparison) -> list[dict[str, Any]]:
+        return [{"name": name, "before": before, "after": after} for name, before, after in found.settings]
 
     @extend_schema_field(serializers.DictField(child=serializers.ListField(child=serializers.JSONField())))
     def get_shown(self, found: Comparison) -> dict[str, list[dict[str, Any]]]:
