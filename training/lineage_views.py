@@ -41,7 +41,7 @@ def jobs_in(lineage: Lineage) -> list[GenerationJob]:
     return list({writer.job.pk: writer.job for step in lineage.steps for writer in step.writers}.values())
 
 
-def _sees_all(jobs: list[GenerationJob], user: User) -> bool:
+def sees_all(jobs: list[GenerationJob], user: User) -> bool:
     return all(may_see_models(job, user) for job in jobs)
 
 
@@ -56,7 +56,7 @@ def model_lineage(request: HttpRequest, project: Project, key: str) -> HttpRespo
         version=version,
         lineage=lineage,
         judgements=Paginator(rows, KEYS_A_PAGE).get_page(request.GET.get("page")),
-        may_see=_sees_all(jobs_in(lineage), person(request)),
+        may_see=sees_all(jobs_in(lineage), person(request)),
     )
     return render_page(request, "training/lineage.html", "training/_lineage.html", ctx)
 
@@ -177,7 +177,7 @@ def judgement(request: HttpRequest, project: Project, key: str) -> HttpResponse:
         answers=answers,
         uses=uses_of(found),
         versions=versions_using(found),
-        may_see=_sees_all(jobs_of_answers(answers), person(request)),
+        may_see=sees_all(jobs_of_answers(answers), person(request)),
         stands=found.assignment.current_id == found.pk and found.verdict not in ("withdrawn", "voided"),
         prompt=found.assignment.task.prompt.messages,
         erasable=_erasable(found) if may_erase(person(request), project) else [],
@@ -224,7 +224,7 @@ def holdings(request: HttpRequest, project: Project, what: str, key: str) -> Htt
     thing: Thing = get_object_or_404(things(project, what), key=key)
     held = holdings_of(thing)
     snapshot = next((each.snapshot for each in held if each.snapshot.key == request.GET.get("dataset")), None)
-    is_open = _sees_all(jobs_telling(thing), person(request))
+    is_open = sees_all(jobs_telling(thing), person(request))
     rows, has_more = rows_holding(snapshot, thing) if snapshot and is_open else ([], False)
     given = judgements_of(thing).select_related("assignment__annotator").order_by("key")
     ctx = HoldingsPage(

@@ -7,14 +7,13 @@ from rest_framework import serializers
 from rest_framework.exceptions import NotFound
 
 from accounts.api.base import Given, ProjectApi, call
-from accounts.models import User
 from accounts.tokens import Scope
 from annotation.models import Judgement
 from generation.models import Candidate, ModelVersion
 from generation.sampling import may_see_models
 from training.holdings import MOST_ROWS, Thing, holdings_of, jobs_telling, judgements_of, rows_holding
 from training.lineage import Step, judgements_behind, lineage_of, uses_of, versions_using
-from training.lineage_views import RankedAnswer, answers_of, jobs_in, jobs_of_answers, things
+from training.lineage_views import RankedAnswer, answers_of, jobs_in, jobs_of_answers, sees_all, things
 
 READERS = (Scope.READ, Scope.REVIEW)
 
@@ -72,17 +71,13 @@ class ModelLineage(ProjectApi):
         """From a version down to the judgements: counts by run, dataset, campaign and generation job."""
         version = self.found(ModelVersion.objects.filter(project=self.project).select_related("parent"), key=key)
         lineage = lineage_of(version)
-        sees = _sees_all(jobs_in(lineage), self.by)
+        sees = sees_all(jobs_in(lineage), self.by)
         return {
             "model": version.key,
             "n_judgements": lineage.n_judgements,
             "steps": [_step(step, sees) for step in lineage.steps],
             "evaluations": [each.key for each in lineage.evaluations],
         }
-
-
-def _sees_all(jobs: list[Any], user: User) -> bool:
-    return all(may_see_models(job, user) for job in jobs)
 
 
 def _step(step: Step, sees: bool) -> dict[str, Any]:
@@ -129,7 +124,7 @@ class Holdings(ProjectApi):
         """Up from what was judged: the datasets and rows that hold it, and the models that learnt from it."""
         thing: Thing = self.found(things(self.project, self.what), key=key)
         held, judged = holdings_of(thing), judgements_of(thing)
-        is_open = _sees_all(jobs_telling(thing), self.by)
+        is_open = sees_all(jobs_telling(thing), self.by)
         rows, has_more = None, False
         if given.get("dataset"):
             snapshot = next((each.snapshot for each in held if each.snapshot.key == given["dataset"]), None)
@@ -163,7 +158,7 @@ class JudgementLineage(ProjectApi):
         )
         found = self.found(rows.filter(assignment__task__campaign__project=self.project), key=key)
         turn, answers = found.assignment, answers_of(found)
-        sees = _sees_all(jobs_of_answers(answers), self.by)
+        sees = sees_all(jobs_of_answers(answers), self.by)
         prompt = turn.task.prompt
         return {
             "key": found.key,
