@@ -3,6 +3,7 @@
 A directory is complete if and only if its ``manifest.json`` exists; the manifest is written last and its hash is the directory's name.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -37,13 +38,8 @@ def artifact_path(kind: str, sha256: str) -> Path:
 
 
 def file_sha256(path: Path) -> str:
-    import hashlib
-
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _files(path: Path) -> Iterator[Path]:

@@ -13,7 +13,7 @@ from core.bulk import among
 from core.ids import content_sha256, group_sha256, split_for
 from core.jobs import JobStatus
 from core.reading import BadRow
-from core.storage import home
+from core.uploads import uploads
 from generation.models import Prompt, PromptImport, PromptSet
 from generation.prompt_readers import PromptRow
 
@@ -44,7 +44,7 @@ class Groups:
 
     def __enter__(self) -> "Groups":
         if self.file is None:
-            self.folder = tempfile.mkdtemp(prefix="groups-", dir=home() / "uploads")
+            self.folder = tempfile.mkdtemp(prefix="groups-", dir=uploads())
         self.scratch = sqlite3.connect(self.file or Path(self.folder) / "groups.sqlite3", isolation_level=None)
         self.scratch.execute("PRAGMA journal_mode=OFF")
         self.scratch.execute("PRAGMA synchronous=OFF")

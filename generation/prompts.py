@@ -25,8 +25,7 @@ from core.jobs import (
     request_cancel,
     requeue,
 )
-from core.storage import home
-from core.uploads import keep_upload, plain_name, require_same
+from core.uploads import keep_upload, plain_name, require_same, uploads
 from generation.models import Prompt, PromptImport, PromptSet
 from generation.prompt_readers import (
     Format,
@@ -164,7 +163,7 @@ def _queue(
 def sweep_uploads(older_than_seconds: float = 2 * 24 * 3600) -> int:
     """Remove what killed processes left in the uploads directory: files of no import, scratch of no worker. How many."""
     n_removed, oldest = 0, time.time() - older_than_seconds
-    for path in (home() / "uploads").glob("*-*"):
+    for path in uploads().glob("*-*"):
         owner = path.name.partition(".")[0]
         try:
             if path.stat().st_mtime > oldest:
@@ -185,12 +184,12 @@ def sweep_uploads(older_than_seconds: float = 2 * 24 * 3600) -> int:
 
 
 def stored_path(job: PromptImport) -> Path:
-    return home() / "uploads" / job.stored_name
+    return uploads() / job.stored_name
 
 
 def report_path(job: PromptImport) -> Path:
     """Every bad row, one a line of CSV; complete once the rows are checked."""
-    return home() / "uploads" / f"{job.stored_name}.report.csv"
+    return uploads() / f"{job.stored_name}.report.csv"
 
 
 # ---- what people do with imports and sets ----------------------------------------------------------------------------

@@ -75,15 +75,11 @@ def holdings_of(thing: Thing) -> tuple[Holding, ...]:
     counted = members.order_by().values("snapshot").annotate(
         train=Count("pk", filter=Q(split="train")), test=Count("pk", filter=Q(split="test"))
     )  # fmt: skip
-    counts = {row["snapshot"]: row for row in counted}
+    counts = {row["snapshot"]: (row["train"], row["test"]) for row in counted}
     return tuple(
-        Holding(each, counts[each.pk]["train"], counts[each.pk]["test"], _versions(each, counts[each.pk]["train"]))
+        Holding(each, *counts[each.pk], trained_on(each, "train" if counts[each.pk][0] else "test"))
         for each in Snapshot.objects.filter(pk__in=list(counts)).order_by("pk")
     )
-
-
-def _versions(snapshot: Snapshot, n_train: int) -> tuple[ModelVersion, ...]:
-    return trained_on(snapshot, "train" if n_train else "test")
 
 
 def rows_holding(snapshot: Snapshot, thing: Thing, *, most: int = MOST_ROWS) -> tuple[list[HeldRow], bool]:
