@@ -119,17 +119,6 @@ def position_bias_of(opinions: Iterable[Opinion]) -> Rate:
 # ---- from judgements ---------------------------------------------------------------------------------------------------
 
 
-def pair_agreement(
-    judgements: Iterable[Judgement] | QuerySet[Judgement], *, ties: Literal["count", "drop"] = "count"
-) -> Agreement:
-    """Percent agreement of these judgements on the pairs that several people judged."""
-    return agreement_of(opinions_of(judgements), ties=ties)
-
-
-def position_bias(judgements: Iterable[Judgement] | QuerySet[Judgement]) -> Rate:
-    return position_bias_of(opinions_of(judgements))
-
-
 def opinions_of(judgements: Iterable[Judgement] | QuerySet[Judgement]) -> list[Opinion]:
     """Judgements of pairs as opinions, in three queries for each few thousand of them."""
     pks = iter([judgement.pk for judgement in judgements])

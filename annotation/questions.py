@@ -98,11 +98,6 @@ def news_for(annotator: Annotator, campaign: Campaign | None = None) -> list[Que
     return list(mine.filter(Q(seen_at=None) | Q(assignment__status=Assignment.Status.PARKED))[:50])
 
 
-def answer_about(turn: Assignment) -> Question | None:
-    """The latest answered question about a task, for the page on which its asker judges it."""
-    return Question.objects.filter(assignment=turn, status=Question.Status.ANSWERED).order_by("-id").first()
-
-
 # ---- the lead ----------------------------------------------------------------------------------------------------------
 
 

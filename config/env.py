@@ -270,10 +270,6 @@ class Env(BaseSettings):
         return endpoint_secret(name)
 
     @property
-    def uses_postgres(self) -> bool:
-        return self.database_url is not None and self.database_url.get_secret_value().startswith("postgres")
-
-    @property
     def uses_redis(self) -> bool:
         return self.broker_url is not None and self.broker_url.get_secret_value().startswith(("redis://", "rediss://"))
 

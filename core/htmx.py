@@ -15,12 +15,6 @@ from django_htmx.middleware import HtmxDetails
 Tone = Literal["good", "warn", "bad", "info"]
 
 
-class HtmxHttpRequest(HttpRequest):
-    """A request that has passed ``HtmxMiddleware``."""
-
-    htmx: HtmxDetails
-
-
 def wants_fragment(request: HttpRequest) -> bool:
     """Whether htmx asked for a part: boosted links and restored history need the whole page."""
     htmx: HtmxDetails | None = getattr(request, "htmx", None)

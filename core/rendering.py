@@ -102,12 +102,6 @@ def hidden_name(char: str) -> str:
     return HIDDEN_NAMES.get(char) or f"U+{code:04X}"
 
 
-def hidden_characters(text: str) -> list[str]:
-    """Names of the hidden characters in ``text``, in order of appearance, each once; for a warning beside it."""
-    found = [hidden_name(match[0]) for match in _HIDDEN.finditer(_EMOJI.sub("", text))]
-    return list(dict.fromkeys(found))
-
-
 def _mark(text: str) -> str:
     """Replace each hidden character by its number between two marks, so that Markdown cannot act on it."""
 

@@ -82,7 +82,6 @@ class Board:
     next_card: Card | None
     waiting_for: str
     is_revealed: bool
-    can_reveal: bool
     engine: Endpoint | None = None
     is_moving: bool = field(default=False)
 
@@ -114,7 +113,6 @@ def board_of(round_: Round, *, user: User, membership: Membership) -> Board:
         next_card=actionable,
         waiting_for="" if actionable else (running.waits_for if running else ""),
         is_revealed=_names_are_shown(round_, user, is_closed=is_closed),
-        can_reveal=not is_closed,
         engine=endpoint_for(round_.project),
         # Between the flip and the round's own end lies one tick.
         is_moving=any(card.state == "running" for card in cards)

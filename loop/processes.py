@@ -65,7 +65,6 @@ class Processes:
 
     port: int
     say: Say
-    with_engine: bool = True
     running: dict[str, ServerProcess] = field(default_factory=dict)
     restarted: dict[str, int] = field(default_factory=dict)
 
@@ -81,7 +80,7 @@ class Processes:
         python = sys.executable
         manage = str(Path(settings.BASE_DIR) / "manage.py")
         celery = [python, "-m", "celery", "-A", "config"]
-        commands = {
+        return {
             "web": web_command(self.host, self.port, workers=web_workers(connection.vendor)),
             "worker": [
                 *celery,
@@ -101,10 +100,8 @@ class Processes:
             "trainer": [*celery, "worker", "-Q", "gpu", "--pool", "solo", "-n", "gpu@%h", "-l", "INFO"],
             # The clock, and a worker that does nothing but tick: jobs may hold all the threads above for hours.
             "beat": [*celery, "worker", "-B", "-Q", "tick", "--pool", "solo", "-n", "tick@%h", "-l", "WARNING"],
+            "engine": [python, manage, "serve_engine"],
         }
-        if self.with_engine:
-            commands["engine"] = [python, manage, "serve_engine"]
-        return commands
 
     def start(self) -> None:
         self.port = pick_port(self.port, self.host)

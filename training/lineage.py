@@ -3,7 +3,6 @@
 People appear as pseudonyms only; nothing here follows ``Annotator.user``.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from django.db.models import Count, Q, QuerySet
@@ -73,10 +72,6 @@ def judgements_behind(version: ModelVersion) -> QuerySet[Judgement]:
     snapshots = [run.snapshot_id for run in runs_behind(version)]
     trained = Q(memberships__snapshot__in=snapshots, memberships__split="train")
     return Judgement.objects.filter(trained).distinct()
-
-
-def judgement_keys(version: ModelVersion) -> Iterator[str]:
-    yield from judgements_behind(version).order_by("key").values_list("key", flat=True).iterator(chunk_size=2000)
 
 
 def lineage_of(version: ModelVersion) -> Lineage:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annotation.agreement import TIE, Opinion, agreement_of, pair_agreement, position_bias, position_bias_of, wilson
+from annotation.agreement import TIE, Opinion, agreement_of, opinions_of, position_bias_of, wilson
 from annotation.assign import next_assignment
 from annotation.judge import live_judgements
 from tests.annotation.builders import judge, make_annotator, make_campaign
@@ -77,9 +77,9 @@ def test_judgements_are_read_in_the_order_that_each_person_saw():
         while turn := next_assignment(annotator, campaign):
             ranks = (1, 2) if turn.display_order == [0, 1] else (2, 1)  # always the answer in slot 0
             judge(turn, ranks)
-    found = pair_agreement(live_judgements())
+    found = agreement_of(opinions_of(live_judgements()))
     assert (found.n_pairs, found.value) == (12, 1)
-    bias = position_bias(live_judgements())
+    bias = position_bias_of(opinions_of(live_judgements()))
     assert bias.n == 24 and bias.value is not None and 0 < bias.value < 1
 
 
@@ -89,4 +89,4 @@ def test_who_always_takes_the_first_answer_is_seen():
     annotator = make_annotator(campaign.project)
     while turn := next_assignment(annotator, campaign):
         judge(turn)
-    assert position_bias(live_judgements()).is_off_half
+    assert position_bias_of(opinions_of(live_judgements())).is_off_half

@@ -102,8 +102,8 @@ def test_the_answer_returns_to_its_asker_and_the_task_with_it():
     assert turn.status == "open" and turn.leased_until is not None
     assert next_assignment(desk.ana, desk.campaign) == turn
     assert questions.news_for(desk.ana) == []
-    answered = questions.answer_about(turn)
-    assert answered is not None and answered.answer == "Yes, if it is polite." and answered.seen_at is not None
+    question.refresh_from_db()
+    assert question.assignment == turn and question.answer == "Yes, if it is polite." and question.seen_at is not None
     assert AuditEvent.objects.filter(action="question.answer", user=desk.ravi).count() == 1
     assert violations(desk.campaign) == []
 

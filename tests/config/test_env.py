@@ -28,7 +28,7 @@ def empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_the_defaults_need_nothing(tmp_path):
     env = load_env()
     assert env.home == tmp_path / "home"
-    assert not env.uses_postgres
+    assert env.database_url is None
     assert env.uses_embedded_broker
     assert not env.debug
 

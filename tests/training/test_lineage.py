@@ -13,7 +13,7 @@ from tests.training.judged import (
     make_version,
 )
 from training.formats.files import read_lineage
-from training.lineage import judgement_keys, judgements_behind, lineage_of, uses_of, versions_using
+from training.lineage import judgements_behind, lineage_of, uses_of, versions_using
 from training.models import TrainingRun
 from training.snapshots import directory_of
 
@@ -49,11 +49,15 @@ def judgements(campaign):
     return list(Judgement.objects.filter(assignment__task__campaign=campaign).order_by("pk"))
 
 
+def keys_behind(version):
+    return set(judgements_behind(version).values_list("key", flat=True))
+
+
 def test_a_model_names_every_judgement_that_it_or_its_parents_learnt_from():
     rounds = TwoRounds()
     trained_one, trained_two = judgements(rounds.one)[:2], judgements(rounds.two)
-    assert set(judgement_keys(rounds.first)) == {j.key for j in trained_one}
-    assert set(judgement_keys(rounds.second)) == {j.key for j in [*trained_one, *trained_two]}
+    assert keys_behind(rounds.first) == {j.key for j in trained_one}
+    assert keys_behind(rounds.second) == {j.key for j in [*trained_one, *trained_two]}
     assert judgements_behind(rounds.second).count() == 4, "a judgement that two snapshots hold counts once"
     assert not judgements_behind(rounds.start).exists()
 
@@ -89,7 +93,7 @@ def test_nothing_on_the_way_down_is_missing():
                     assert rank.candidate.arm.model_version and rank.candidate.arm.sampling is not None
                 if entry["split"] == "train":
                     found.add(judgement.key)
-    assert found == set(judgement_keys(rounds.second))
+    assert found == keys_behind(rounds.second)
 
 
 def test_a_judgement_names_every_model_that_learnt_from_it():
