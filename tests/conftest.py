@@ -151,6 +151,21 @@ def django_db_modify_db_settings(request: pytest.FixtureRequest) -> None:
         settings["PORT"] = str(server.port)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _flush_in_order() -> Iterator[None]:
+    """SQLite is emptied by DELETE, table by table: the datasets first, since what a frozen one holds cannot be deleted."""
+    from django.db.backends.sqlite3.base import DatabaseWrapper
+
+    real = DatabaseWrapper.ops_class.execute_sql_flush
+
+    def flush(self: Any, sql_list: list[str]) -> None:
+        real(self, sorted(sql_list, key=lambda sql: '"training_snapshot"' not in sql))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DatabaseWrapper.ops_class, "execute_sql_flush", flush)
+        yield
+
+
 # ---- data ------------------------------------------------------------------------------------------------------------
 
 

@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class TrainingConfig(AppConfig):
@@ -8,5 +9,7 @@ class TrainingConfig(AppConfig):
     def ready(self) -> None:
         from generation.registry import add_lineage_source
         from training.lineage_links import links_of
+        from training.sealed import guard
 
         add_lineage_source(links_of)
+        post_migrate.connect(guard, sender=self)

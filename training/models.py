@@ -15,7 +15,7 @@ from generation.models import GenerationJob, ModelVersion, PromptSet
 
 
 class Snapshot(JobFields):
-    """A preference dataset, frozen: recipe, recorded membership, files and hash. Never changed once it has succeeded."""
+    """A preference dataset: recipe, recorded membership, files and hash. Never changed once frozen: see ``training.sealed``."""
 
     job_task: ClassVar = "training.tasks.run_freeze"
 

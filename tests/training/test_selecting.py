@@ -21,7 +21,6 @@ from tests.training.judged import (
     make_task,
     make_version,
 )
-from training.models import Snapshot
 from training.previewing import preview
 from training.selecting import add_round_source, read_selection
 from training.snapshots import check_snapshot, rebuilt_sha256
@@ -167,8 +166,7 @@ def test_a_snapshot_with_few_settings_and_no_facts_still_gives_its_bytes():
     campaign = make_judged(project, ["A", "B", "A"], campaign=make_campaign(project, strength_levels=3), n_held_out=1)
     snapshot = freeze(project, [campaign])
     selection = {"campaigns": [campaign.key], "with_simulated": False, "with_unblinded": False}
-    Snapshot.objects.filter(pk=snapshot.pk).update(selection=selection, facts={})
-    snapshot.refresh_from_db()
+    snapshot.selection, snapshot.facts = selection, {}
     assert rebuilt_sha256(snapshot) == snapshot.sha256
 
 
