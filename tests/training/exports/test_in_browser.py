@@ -31,6 +31,7 @@ def lab(live_server, page, monkeypatch):
 def test_from_the_dataset_to_the_file(lab, page, live_server, tmp_path):
     page.goto(live_server.url + reverse("training:snapshot", args=[lab.project.slug, lab.key]))
     page.get_by_role("link", name="Export").click()
+    page.wait_for_url("**/export/")  # until its scripts are there: what is chosen before them is shown by the button
     page.get_by_role("heading", name="What it cannot carry").wait_for()
     page.get_by_label("Format").select_option("arena")
     page.locator("#export-format").get_by_text("model_a, model_b, tie or tie (bothbad)").wait_for()
