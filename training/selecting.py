@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import transaction
 from django.db.models import Count, Exists, F, IntegerField, OuterRef, QuerySet, Subquery, TextField, Value
@@ -20,7 +20,6 @@ from generation.deploy import live_deployment
 from generation.models import Prompt
 from training.formats.ballots import Split
 
-FlagKind = Literal["harmful", "private", "names_model", "broken", "cannot_judge"]
 STANDING_FLAGS = (Flag.Status.OPEN, Flag.Status.UPHELD)
 PROMPT = "assignment__task__prompt"
 
@@ -53,7 +52,7 @@ class Selection(BaseModel):
     not_models: tuple[str, ...] = ()
     annotators: tuple[str, ...] = ()
     not_annotators: tuple[str, ...] = ()
-    without_flags: tuple[FlagKind, ...] = ()
+    without_flags: tuple[Flag.Kind, ...] = ()
     max_per_annotator: int | None = Field(None, ge=1)
 
     def stored(self) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 """The lead decides on flags: an upheld one takes the task or the answer out, everywhere; a dismissed one changes nothing."""
 
 import pytest
+from django.db.models import CheckConstraint, Q
 
 from accounts.models import AuditEvent, Role
 from annotation import flag_handling, questions
 from annotation.assign import next_assignment
 from annotation.models import Annotator, Assignment, ComparisonTask, Flag, Judgement
+from annotation.protocol import FLAGS
 from core.errors import Conflict, DomainError
 from core.transitions import IllegalMove
 from tests.annotation.builders import make_annotator, make_campaign, make_job, make_project, make_user
@@ -33,6 +35,13 @@ class Court:
         slot = turn.display_order[place] if place is not None else None
         candidate = turn.task.slots.get(slot=slot).candidate if slot is not None else None
         return Flag.objects.create(task=turn.task, annotator=turn.annotator, kind=kind, candidate=candidate)
+
+
+def test_the_kinds_of_flags_are_the_same_wherever_they_are_written():
+    (known,) = [each for each in Flag._meta.constraints if each.name == "flag_kind_known"]
+    assert tuple(Flag.Kind.values) == FLAGS
+    assert isinstance(known, CheckConstraint) and isinstance(known.condition, Q)
+    assert known.condition.children == [("kind__in", list(FLAGS))]
 
 
 def test_a_flag_about_a_task_retires_it_and_frees_whoever_has_it():

@@ -155,6 +155,13 @@ def test_an_adjudicated_verdict_stands_over_the_votes_only_where_asked():
     assert (row["chosen"][0]["content"], row["n_votes"]) == ("Second answer 0", 1)
 
 
+def test_kinds_of_flags_are_stored_as_plain_words():
+    selection = read_selection({"without_flags": ["harmful", "broken"]})
+    assert selection.stored()["without_flags"] == ["harmful", "broken"]
+    assert type(selection.stored()["without_flags"][0]) is str
+    assert selection == read_selection(selection.stored())
+
+
 def test_what_is_not_a_setting_is_refused():
     for wrong in ({"colour": "red"}, {"since": "soon"}, {"without_flags": ["ugly"]}, {"max_per_annotator": 0}):
         with pytest.raises(DomainError, match="cannot be read"):

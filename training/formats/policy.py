@@ -6,9 +6,10 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from annotation.protocol import FLAGS
+
 Aggregation = Literal["majority", "votes"]
 Pairs = Literal["all", "adjacent", "best_worst"]
-FLAG_KINDS = ("harmful", "private", "names_model", "broken", "cannot_judge")
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class PairPolicy:
         return made
 
     def _check(self) -> None:
-        if unknown := set(self.veto_flags) - set(FLAG_KINDS):
+        if unknown := set(self.veto_flags) - set(FLAGS):
             raise ValueError(f"There is no flag {sorted(unknown)[0]!r}.")
         if any(not -1000 <= weight <= 1000 or not weight for _, weight in self.criteria):
             raise ValueError("A criterion's weight is a number from -1000 to 1000, and not 0.")
