@@ -16,7 +16,7 @@ from django.db.models import Count, Q, QuerySet
 from annotation.models import Judgement
 from core.errors import DomainError
 from generation.models import Candidate, GenerationJob, ModelVersion, Prompt
-from training.formats.files import LINEAGE, UNPAIRED
+from training.formats.files import LINEAGE, name_of
 from training.lineage import trained_on
 from training.models import Snapshot, SnapshotJudgement
 from training.snapshots import directory_of
@@ -102,7 +102,7 @@ def _rows(snapshot: Snapshot, thing: Thing) -> Iterator[HeldRow]:
         files: dict[str, Any] = {}
         for line in lineage if keys else ():
             entry = orjson.loads(line)
-            name = entry["split"] if entry.get("kind", "pair") == "pair" else f"{UNPAIRED}-{entry['split']}"
+            name = name_of(entry["split"], entry.get("kind", "pair"))
             if name not in files:
                 files[name] = stack.enter_context((directory / f"{name}.jsonl").open("rb"))
             row = next(files[name], b"")

@@ -39,7 +39,7 @@ def rebuilt_sha256(snapshot: Snapshot) -> str:
     digests = {name: hashlib.sha256() for name in names_of(with_unpaired=recipe.policy.unpaired)}
     twins = twins_among(recorded_members(snapshot), recipe)
     for built in build(recorded_members(snapshot), recipe, Counts(), twins=twins):
-        digests[name_of(built)].update(line_of(built.row))
+        digests[name_of(built.split, built.kind)].update(line_of(built.row))
     return rows_sha256({name: digest.hexdigest() for name, digest in digests.items()})
 
 

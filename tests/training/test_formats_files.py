@@ -1,6 +1,8 @@
 """Rows become files: canonical bytes, Parquet with the same content, and a hash that depends on the rows alone."""
 
 import json
+from collections.abc import Iterable
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -8,9 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training.formats.ballots import Counts, Vote
-from training.formats.files import read_lineage, read_rows, stored_sha256, write_description, write_parquet, write_rows
+from training.formats.files import (
+    RowFiles,
+    name_of,
+    names_of,
+    read_lineage,
+    read_rows,
+    stored_sha256,
+    write_description,
+    write_parquet,
+)
 from training.formats.policy import PairPolicy
-from training.formats.preference import rows_of_prompt
+from training.formats.preference import Built, rows_of_prompt
 
 ODD = [
     "plain",
@@ -30,6 +41,24 @@ def built(texts: list[str], split: str = "train") -> list:
         vote = Vote(f"key{number}", split, f"{number:064x}", prompt, [(better + "+", 1), ("worse", 2)], "ranked", 1 / 3)
         rows += rows_of_prompt([vote], PairPolicy(), Counts())
     return rows
+
+
+def write_rows(directory: Path, rows: Iterable[Built]) -> str:
+    """Write rows in the order given; the dataset's hash."""
+    with RowFiles(directory) as files:
+        for one in rows:
+            files.add(one)
+    return files.sha256
+
+
+def test_a_row_lies_in_a_file_of_its_split_and_kind():
+    assert [name_of("train"), name_of("test", "pair"), name_of("test", "unpaired")] == [
+        "train",
+        "test",
+        "unpaired-test",
+    ]
+    assert names_of(with_unpaired=True) == ["train", "test", "unpaired-train", "unpaired-test"]
+    assert names_of(with_unpaired=False) == ["train", "test"]
 
 
 def test_the_hash_of_known_rows_never_changes(tmp_path):

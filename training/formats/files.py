@@ -61,19 +61,13 @@ def rows_sha256(by_file: Mapping[str, str]) -> str:
 
 def names_of(*, with_unpaired: bool) -> list[str]:
     """The files of rows, without their suffix."""
-    return [*SPLITS, *(f"{UNPAIRED}-{split}" for split in SPLITS)] if with_unpaired else [*SPLITS]
+    kinds = ("pair", UNPAIRED) if with_unpaired else ("pair",)
+    return [name_of(split, kind) for kind in kinds for split in SPLITS]
 
 
-def name_of(one: Built) -> str:
-    return one.split if one.kind == "pair" else f"{UNPAIRED}-{one.split}"
-
-
-def write_rows(directory: Path, built: Iterable[Built], *, with_unpaired: bool = False) -> str:
-    """Write rows in the order given, as ``RowFiles`` does; returns the dataset's hash."""
-    with RowFiles(directory, with_unpaired=with_unpaired) as files:
-        for one in built:
-            files.add(one)
-    return files.sha256
+def name_of(split: str, kind: str = "pair") -> str:
+    """The file in which a row lies, without its suffix."""
+    return split if kind == "pair" else f"{UNPAIRED}-{split}"
 
 
 class RowFiles:
@@ -99,7 +93,7 @@ class RowFiles:
 
     def add(self, one: Built) -> None:
         row = one.row
-        self._rows[name_of(one)].add(line_of(row))
+        self._rows[name_of(one.split, one.kind)].add(line_of(row))
         judgements = [{"key": key, "weight": weight, "says": says} for key, weight, says in one.lineage]
         entry = {"id": row["id"], "split": one.split, "judgements": judgements}
         if one.kind != "pair":
@@ -160,7 +154,7 @@ def row_and_lineage(directory: Path, row_id: str) -> tuple[Row, dict[str, Any]] 
     entry = next((entry for entry in read_lineage(directory) if entry["id"] == row_id), None)
     if entry is None:
         return None
-    name = f"{UNPAIRED}-{entry['split']}" if "kind" in entry else entry["split"]
+    name = name_of(entry["split"], entry.get("kind", "pair"))
     return next(row for row in read_rows(directory / f"{name}.jsonl") if row["id"] == row_id), entry
 
 
