@@ -3,11 +3,13 @@
 Recipe and recorded membership give the same bytes on every database, so a freeze that is killed is simply done again.
 """
 
+from array import array
 from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
@@ -20,8 +22,8 @@ from core.bulk import Rows, analyze, undisturbed
 from core.errors import Conflict, DomainError, require
 from core.storage import store_directory, workspace
 from training.card import write_card
-from training.formats.ballots import Counts
-from training.formats.files import RECORDS, RowFiles, chunks, write_description, write_near
+from training.formats.ballots import SPLITS, Counts, Split
+from training.formats.files import RECORDS, RowFiles, write_description, write_near
 from training.formats.policy import PairPolicy
 from training.models import Snapshot, SnapshotJudgement
 from training.previewing import counts_json
@@ -31,7 +33,6 @@ from training.selecting import Reading, has_members, in_rounds, read_members, re
 from training.snapshots import ARTIFACT_KIND
 
 LEASE_SECONDS = 300
-MEMBERS_AT_ONCE = 10_000
 
 
 def start_freeze(
@@ -110,10 +111,11 @@ def seal(snapshot: Snapshot) -> None:
         locked = Snapshot.objects.select_for_update(of=("self",)).get(pk=snapshot.pk)
         if locked.sealed_at is None:
             facts = facts_now(campaigns, selection, policy)
-            members = read_members(snapshot.project, campaigns, selection, reading)
-            rows = Rows(SnapshotJudgement, "judgement_id", "split", snapshot_id=locked.pk)
-            for chunk in chunks(members, MEMBERS_AT_ONCE):
-                rows.insert((member.judgement_id, member.split) for member in chunk)
+            ids: dict[Split, array[int]] = {split: array("q") for split in SPLITS}
+            for member in read_members(snapshot.project, campaigns, selection, reading):
+                ids[member.split].append(member.judgement_id)
+            for split, of_split in ids.items():
+                _insert(locked, split, of_split)
             counts = {
                 "left_out": dict(sorted(reading.left_out.items())),
                 "people": len(reading.annotators),
@@ -124,6 +126,13 @@ def seal(snapshot: Snapshot) -> None:
             )
     analyze(reading.n_members, SnapshotJudgement)
     snapshot.refresh_from_db()
+
+
+def _insert(snapshot: Snapshot, split: Split, ids: "array[int]") -> None:
+    """In the order of the judgements: each goes beside the one before it in every index, and so does what it refers to."""
+    rows = Rows(SnapshotJudgement, "judgement_id", snapshot_id=snapshot.pk, split=split)
+    ordered = array("q", np.sort(np.frombuffer(ids, np.int64)).tobytes())
+    rows.insert((pk,) for pk in ordered)
 
 
 def _write(snapshot: Snapshot, keeper: Keeper) -> None:
@@ -162,9 +171,7 @@ def _write_files(directory: Path, snapshot: Snapshot, keeper: Keeper, builder: B
     records = Records(snapshot, builder.reader)
     with RowFiles(directory, with_unpaired=builder.recipe.policy.unpaired, extra=RECORDS) as files:
         files.add_extra(records.headers)
-        # Not read by one thread while another makes the lines: a busy one gives the interpreter's lock away every 5 ms only, and
-        # a result comes from PostgreSQL in a hundred pieces.
-        for chunk in builder.reader.chunks(recorded_members(snapshot)):
+        for chunk in builder.reader.chunks(recorded_members(snapshot), n_members=snapshot.total_steps or 0):
             keeper.beat(step=sum(builder.counts.judgements.values()))
             for built in builder.rows(chunk):
                 files.add(built)

@@ -3,8 +3,8 @@
 A chunk holds tuples as the database gave them; what is made of them needs no database.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from annotation.models import (
@@ -16,12 +16,15 @@ from annotation.models import (
     Score,
     TaskCandidate,
 )
+from core.answering import Answer, Step
+from core.asking import answered, step
 from core.bulk import among
 from generation.models import Candidate, JobArm, Prompt
 from training.formats.canonical import messages_in, text_of
 from training.selecting import Member
 
 CHUNK = 2000  # judgements, and those of the last prompt
+MANY = 4000  # that a process of its own is worth starting for
 
 JUDGEMENT = ("pk", "key", "verdict", "strength", "source", "write_in", "assignment__task_id")
 MORE_OF_JUDGEMENT = (
@@ -39,6 +42,10 @@ CANDIDATE = ("pk", "key", "text", "arm_id")
 MORE_OF_CANDIDATE = (
     "text_sha256", "index", "seed", "finish_reason", "n_prompt_tokens", "n_completion_tokens", "latency_seconds",
 )  # fmt: skip
+RANK = ("judgement_id", "candidate_id", "rank")
+SLOT = ("task_id", "candidate_id")
+SCORE = ("judgement_id", "candidate_id", "criterion", "value")
+FLAG = ("task_id", "annotator_id", "candidate_id", "kind", "reason", "status")
 
 Row = Sequence[Any]
 
@@ -55,14 +62,14 @@ class Chunk:
     """
 
     members: dict[int, Member]
-    judgements: dict[int, Row] = field(default_factory=dict)
-    ranks: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
-    tasks: dict[int, Row] = field(default_factory=dict)
-    prompts: dict[int, Row] = field(default_factory=dict)
-    candidates: dict[int, Row] = field(default_factory=dict)
-    slots: dict[int, list[int]] = field(default_factory=dict)
-    scores: dict[int, list[Row]] = field(default_factory=dict)
-    flags: dict[tuple[int, int], list[Row]] = field(default_factory=dict)
+    judgements: dict[int, Row]
+    ranks: dict[int, list[tuple[int, int]]]
+    tasks: dict[int, Row]
+    prompts: dict[int, Row]
+    candidates: dict[int, Row]
+    slots: dict[int, list[int]]
+    scores: dict[int, list[Row]]
+    flags: dict[tuple[int, int], list[Row]]
 
 
 class Reader:
@@ -79,66 +86,59 @@ class Reader:
         self.arms: dict[int, Row] = {}
         self.campaigns: dict[int, str] = {}
 
-    def chunks(self, members: Iterable[Member]) -> Iterator[Chunk]:
-        """members  ordered by the hash of their prompt"""
-        for some in _whole_prompts(members):
-            yield self.read({member.judgement_id: member for member in some})
+    def chunks(self, members: Iterable[Member], *, n_members: int = 0) -> Iterator[Chunk]:
+        """members    ordered by the hash of their prompt
+        n_members  how many there are; many are read ahead, by a process of its own
+        """
+        wanted = (
+            ({each.judgement_id: each for each in some}, [each.judgement_id for each in some])
+            for some in _whole_prompts(members)
+        )
+        for some, found in answered(self._steps(), wanted, apart=n_members >= MANY):
+            yield self._chunk(some, found)
 
-    def read(self, members: dict[int, Member]) -> Chunk:
-        chunk, full, ids = Chunk(members), self.in_full, list(members)
-        rows = among(Judgement.objects.all(), "id", ids).values_list(*JUDGEMENT, *(MORE_OF_JUDGEMENT if full else ()))
-        chunk.judgements = {pk: row for pk, *row in rows}
-        ranks: dict[int, list[tuple[int, int]]] = {pk: [] for pk in ids}
-        given = among(RankedCandidate.objects.order_by(), "judgement_id", ids)
-        for judgement, candidate, rank in given.values_list("judgement_id", "candidate_id", "rank"):
-            ranks[judgement].append((candidate, rank))
-        chunk.ranks = ranks
-        self._read_tasks(chunk)
-        self._read_candidates(chunk)
+    def _steps(self) -> list[Step]:
+        full = self.in_full
+
+        def more(columns: tuple[Any, ...]) -> tuple[Any, ...]:
+            return columns if full else ()
+
+        candidates = [("ranks", 0)]
+        steps = [
+            step("judgements", Judgement.objects.all(), "id", *JUDGEMENT, *more(MORE_OF_JUDGEMENT)),
+            step("ranks", RankedCandidate.objects.order_by(), "judgement_id", *RANK, is_many=True),
+            step("tasks", ComparisonTask.objects.all(), "id", *TASK, *more(MORE_OF_TASK), of=[("judgements", 5)]),
+            step("prompts", Prompt.objects.all(), "id", *PROMPT, *more(MORE_OF_PROMPT), of=[("tasks", 0)]),
+        ]
         if full or self.criteria:
-            scores = among(Score.objects.all(), "judgement_id", ids)
-            if not full:
-                scores = scores.filter(criterion__in=self.criteria)
-            for judgement, *score in scores.values_list("judgement_id", "candidate_id", "criterion", "value"):
-                chunk.scores.setdefault(judgement, []).append(tuple(score))
+            slots = TaskCandidate.objects.order_by("task_id", "slot")
+            steps.append(step("slots", slots, "task_id", *SLOT, of=[("tasks", -1)], is_many=True))
+            candidates.append(("slots", 0))
+            scores = Score.objects.all() if full else Score.objects.filter(criterion__in=self.criteria)
+            steps.append(step("scores", scores, "judgement_id", *SCORE, is_many=True))
         if full:
-            self._read_flags(chunk)
-        return chunk
+            flags = Flag.objects.exclude(status=Flag.Status.WITHDRAWN)
+            steps.append(step("flags", flags, "task_id", *FLAG, of=[("tasks", -1)], n_keys=2, is_many=True))
+        of_answers = (*CANDIDATE, *more(MORE_OF_CANDIDATE))
+        return [*steps, step("candidates", Candidate.objects.all(), "id", *of_answers, of=candidates)]
 
-    def _read_tasks(self, chunk: Chunk) -> None:
-        full, ids = self.in_full, {row[5] for row in chunk.judgements.values()}
-        rows = among(ComparisonTask.objects.all(), "id", ids).values_list(*TASK, *(MORE_OF_TASK if full else ()))
-        chunk.tasks = {pk: row for pk, *row in rows}
-        prompts = among(Prompt.objects.all(), "id", {row[0] for row in chunk.tasks.values()})
-        for pk, messages, *row in prompts.values_list(*PROMPT, *(MORE_OF_PROMPT if full else ())):
-            chunk.prompts[pk] = (messages_in(messages), *row)
-        if full or self.criteria:
-            slots = among(TaskCandidate.objects.order_by("task_id", "slot"), "task_id", ids)
-            for task, candidate in slots.values_list("task_id", "candidate_id"):
-                chunk.slots.setdefault(task, []).append(candidate)
+    def _chunk(self, members: dict[int, Member], found: Mapping[str, Answer]) -> Chunk:
+        prompts: dict[int, Row] = {pk: (messages_in(row[0]), *row[1:]) for pk, row in found["prompts"].items()}
+        chunk = Chunk(
+            members, found["judgements"], found["ranks"], found["tasks"], prompts, found["candidates"],
+            {task: [slot[0] for slot in slots] for task, slots in found.get("slots", {}).items()},
+            found.get("scores", {}), found.get("flags", {}),
+        )  # fmt: skip
         unknown = {row[1] for row in chunk.tasks.values()} - self.campaigns.keys()
         if unknown:
             self.campaigns.update(Campaign.objects.filter(pk__in=unknown).values_list("pk", "key"))
-
-    def _read_candidates(self, chunk: Chunk) -> None:
-        ids = {candidate for of_one in chunk.ranks.values() for candidate, _ in of_one}
-        ids.update(*chunk.slots.values())
-        rows = among(Candidate.objects.all(), "id", ids)
-        columns = (*CANDIDATE, *(MORE_OF_CANDIDATE if self.in_full else ()))
-        chunk.candidates = {pk: row for pk, *row in rows.values_list(*columns)}
         unknown = {row[2] for row in chunk.candidates.values()} - self.arms.keys()
         if unknown:
             arms = JobArm.objects.filter(pk__in=unknown).values_list(
                 "pk", "model_version_id", "model_version__key", "sampling", "engine_version"
             )
             self.arms.update({pk: row for pk, *row in arms})
-
-    def _read_flags(self, chunk: Chunk) -> None:
-        rows = among(Flag.objects.all(), "task_id", chunk.tasks).exclude(status=Flag.Status.WITHDRAWN)
-        for task, annotator, *flag in rows.values_list(
-            "task_id", "annotator_id", "candidate_id", "kind", "reason", "status"
-        ):
-            chunk.flags.setdefault((task, annotator), []).append(tuple(flag))
+        return chunk
 
 
 def prompts_of(judgements: Iterable[int]) -> dict[int, list[dict[str, str]]]:

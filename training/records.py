@@ -153,7 +153,13 @@ class Records:
                 votes = found[task] = _Votes(self._answers(chunk, task), [], [])
                 tasks[member.content_sha256][task] = member.split
             votes.said.append(
-                _vote(row, votes, chunk.ranks[pk], chunk.scores.get(pk, ()), chunk.flags.get((task, annotator), ()))
+                _vote(
+                    row,
+                    votes,
+                    chunk.ranks.get(pk, ()),
+                    chunk.scores.get(pk, ()),
+                    chunk.flags.get((task, annotator), ()),
+                )
             )
         for votes in found.values():
             if len(votes.said) > 1:

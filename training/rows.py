@@ -156,7 +156,7 @@ class _Votes:
     def _answers(self, pk: int) -> list[Answer]:
         """Sorted by rank, then key."""
         left = self.left
-        answers = [(*left[candidate], rank) for candidate, rank in self.chunk.ranks[pk] if candidate in left]
+        answers = [(*left[candidate], rank) for candidate, rank in self.chunk.ranks.get(pk, ()) if candidate in left]
         answers.sort(key=_rank_and_key)
         return answers
 

@@ -7,8 +7,21 @@ from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from django.db import transaction
-from django.db.models import Count, Exists, F, IntegerField, OuterRef, QuerySet, Subquery, TextField, Value
+from django.db import connection, transaction
+from django.db.models import (
+    BooleanField,
+    Count,
+    Exists,
+    ExpressionWrapper,
+    IntegerField,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    TextField,
+    Value,
+)
+from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -21,7 +34,7 @@ from generation.models import Prompt
 from training.formats.ballots import Split
 
 STANDING_FLAGS = (Flag.Status.OPEN, Flag.Status.UPHELD)
-PROMPT = "assignment__task__prompt"
+PROMPT = "task__prompt"
 
 
 class Selection(BaseModel):
@@ -164,18 +177,18 @@ class _Seen(NamedTuple):
 def _columns(selection: Selection) -> list[Any]:
     """Those of ``_Seen``; times and tags, which cost more to read than all the others, only where they decide."""
     return [
-        "pk",
-        "verdict",
-        "source",
-        "is_unblinded",
-        "created_at" if selection.since or selection.until else Value(None, TextField()),
-        "assignment__status",
-        "assignment__purpose",
-        "assignment__annotator_id",
-        "assignment__annotator__kind",
-        "assignment__annotator__pseudonym",
-        "assignment__task__status",
-        "assignment__task__chosen_why",
+        "current_id",
+        "current__verdict",
+        "current__source",
+        "current__is_unblinded",
+        "current__created_at" if selection.since or selection.until else Value(None, TextField()),
+        "status",
+        "purpose",
+        "annotator_id",
+        "annotator__kind",
+        "annotator__pseudonym",
+        "task__status",
+        "task__chosen_why",
         f"{PROMPT}__content_sha256",
         f"{PROMPT}__tags" if selection.tags else Value(None, TextField()),
         "group_is_held_out",
@@ -203,7 +216,7 @@ def read_members(
     return _members(rows, selection, reading)
 
 
-def _members(rows: QuerySet[Judgement], selection: Selection, reading: Reading) -> Iterator[Member]:
+def _members(rows: QuerySet[Assignment], selection: Selection, reading: Reading) -> Iterator[Member]:
     found = (_Seen(*row) for row in rows.values_list(*_columns(selection)).iterator(chunk_size=2000))
     for content, seen in groupby(found, key=lambda one: one.content):
         members, is_test = [], False
@@ -228,26 +241,34 @@ def has_members(project: Project, campaigns: Sequence[Campaign], selection: Sele
         return next(_members(rows, selection, reading), None) is not None
 
 
-def _statement(project: Project, campaigns: Sequence[Campaign], selection: Selection) -> QuerySet[Judgement]:
-    held_out = Prompt.objects.filter(set__project=project, split=Prompt.Split.HOLDOUT)
+def _statement(project: Project, campaigns: Sequence[Campaign], selection: Selection) -> QuerySet[Assignment]:
+    """From the assignment to its current judgement: PostgreSQL takes the way back for a second condition, and expects one row."""
     flags = Flag.objects.filter(kind__in=selection.without_flags, status__in=STANDING_FLAGS)
-    task_flags = flags.filter(task=OuterRef("assignment__task"), candidate=None)
+    task_flags = flags.filter(task=OuterRef("task"), candidate=None)
     is_filtered = bool(selection.by_model or selection.without_flags)
     return (
-        Judgement.objects.filter(assignment__task__campaign__in=list(campaigns), assignment__current=F("pk"))
+        Assignment.objects.filter(task__campaign__in=list(campaigns), current__isnull=False)
         .annotate(
-            group_is_held_out=Exists(held_out.filter(group_sha256=OuterRef(f"{PROMPT}__group_sha256"))),
-            prompt_is_held_out=Exists(held_out.filter(content_sha256=OuterRef(f"{PROMPT}__content_sha256"))),
+            group_is_held_out=_is_held_out(project, "group_sha256"),
+            prompt_is_held_out=_is_held_out(project, "content_sha256"),
             is_flagged=Exists(task_flags) if selection.without_flags else Value(False),
             n_answers=_n_answers(selection, flags) if is_filtered else Value(2),
         )
-        .order_by(f"{PROMPT}__content_sha256", "key")
+        .order_by(f"{PROMPT}__content_sha256", "current__key")
     )
+
+
+def _is_held_out(project: Project, column: str) -> Combinable:
+    """Whether any prompt of the project that has the same hash in ``column`` is held out."""
+    held_out = Prompt.objects.filter(set__project=project, split=Prompt.Split.HOLDOUT)
+    if connection.vendor == "sqlite":  # makes a list once, and else looks again for each row
+        return ExpressionWrapper(Q(**{f"{PROMPT}__{column}__in": held_out.values(column)}), BooleanField())
+    return Exists(held_out.filter(**{column: OuterRef(f"{PROMPT}__{column}")}))
 
 
 def _n_answers(selection: Selection, flags: QuerySet[Flag]) -> Coalesce:
     """How many answers of a judgement are left by the models chosen and without such flags."""
-    left = RankedCandidate.objects.filter(judgement=OuterRef("pk"))
+    left = RankedCandidate.objects.filter(judgement=OuterRef("current"))
     if selection.models:
         left = left.filter(candidate__arm__model_version__key__in=selection.models)
     if selection.not_models:

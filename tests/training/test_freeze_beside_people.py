@@ -5,6 +5,7 @@ import threading
 import pytest
 from django.db import connection
 
+from core import asking
 from tests.annotation.builders import make_user
 from tests.training.judged import (
     freeze,
@@ -50,3 +51,22 @@ def test_its_job_beats_after_somebody_else_has_written(monkeypatch: pytest.Monke
     found += list(members)
     assert [member.content_sha256 for member in found] == sorted(member.content_sha256 for member in found)
     assert len(found) == 5
+
+
+def test_another_process_that_reads_gives_the_same_bytes(monkeypatch: pytest.MonkeyPatch):
+    project = make_project()
+    arm, campaign, prompts = make_arm(project), make_campaign(project), make_set(project)
+    for number in range(7):
+        prompt = make_prompt(prompts, f"Question {number}?")
+        judge(
+            make_task(campaign, [make_answer(arm, prompt, x) for x in ("ja", 'nein \u2028 "é"')]),
+            make_annotator(project),
+            "A",
+        )
+    here = freeze(project, [campaign])
+    monkeypatch.setattr("training.reading.CHUNK", 2)
+    monkeypatch.setattr("training.reading.MANY", 1)
+    monkeypatch.setattr(asking, "answers_to", None)  # nothing is read here
+    there = freeze(project, [campaign], name="there")
+    assert there.sha256 == here.sha256
+    assert there.artifact_sha256 == here.artifact_sha256

@@ -1,0 +1,139 @@
+"""Statements that follow from one another, and a process that answers them for another one: ``core.asking`` starts it.
+
+It reads, and writes nothing. It needs no Django, so that it is there in a moment. It ends with whoever started it: at the end of
+its input, or where nobody takes its answers.
+"""
+
+import fcntl
+import marshal
+import struct
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import IO, Any, NamedTuple
+
+from core.behind import Behind
+
+IDS = "\0ids"  # stands for the ids among the parameters of a statement: no text of a database is equal to it
+PIPE_BYTES = 1 << 20
+LENGTH = struct.Struct("<Q")
+MARSHAL = 2  # without a table of what was said already, which costs more than it saves
+_DATA_AND_FAILURE = (b"+", b"-")
+
+Answer = dict[Any, Any]
+Ask = Callable[[str, list[Any]], Iterable[Sequence[Any]]]
+
+
+class Step(NamedTuple):
+    """One statement. Its rows stand under their first ``n_keys`` columns.
+
+    of       (step, column) whose values are its ids, columns counted without the keys, or -1 for what the rows of that step stand
+             under; nothing for the ids that are given
+    is_many  whether several rows may stand under one key: a list of them then
+    """
+
+    name: str
+    sql: str
+    parameters: list[Any]
+    of: list[tuple[str, int]] = []
+    n_keys: int = 1
+    is_many: bool = False
+
+
+def answers_to(steps: Iterable[Step], ids: Iterable[int], vendor: str, ask: Ask) -> dict[str, Answer]:
+    """What each step finds, by its name: {key: the other columns}, or {key: [the other columns, ...]}."""
+    many = {step.name: step.is_many for step in steps}
+    found: dict[str, Answer] = {}
+    for step in steps:
+        wanted = set[int]().union(*(_values(found[name], column, many[name]) for name, column in step.of))
+        given = sorted(wanted - {None}) if step.of else ids
+        if step.of and not given:
+            found[step.name] = {}
+            continue
+        array = ",".join(map(str, given))
+        array = f"{{{array}}}" if vendor == "postgresql" else f"[{array}]"
+        rows = ask(step.sql, [array if each == IDS else each for each in step.parameters])
+        found[step.name] = _by_key(rows, step.n_keys, step.is_many)
+    return found
+
+
+def _values(answer: Answer, column: int, is_many: bool) -> Iterable[Any]:
+    if column < 0:
+        return answer
+    return (row[column] for rows in (answer.values() if is_many else (answer.values(),)) for row in rows)
+
+
+def _by_key(rows: Iterable[Sequence[Any]], n_keys: int, is_many: bool) -> Answer:
+    if n_keys == 1 and not is_many:
+        return {row[0]: row[1:] for row in rows}
+    answer: Answer = {}
+    for row in rows:
+        answer.setdefault(row[0] if n_keys == 1 else tuple(row[:n_keys]), []).append(row[n_keys:])
+    return answer
+
+
+# ---- the process -----------------------------------------------------------------------------------------------------
+
+
+def put(file: IO[bytes], value: Any) -> None:
+    data = marshal.dumps(value, MARSHAL)
+    file.write(LENGTH.pack(len(data)))
+    file.write(data)
+    file.flush()
+
+
+def take(file: IO[bytes]) -> Any:
+    """Raises EOFError where the other side is gone."""
+    (n_bytes,) = LENGTH.unpack(_whole(file, LENGTH.size))
+    return marshal.loads(_whole(file, n_bytes))
+
+
+def _whole(file: IO[bytes], n_bytes: int) -> bytes:
+    data = file.read(n_bytes)
+    if len(data) < n_bytes:
+        raise EOFError
+    return data
+
+
+def widen(file: IO[bytes]) -> None:
+    """Let a pipe hold a good part of an answer, so that it is passed on in few pieces."""
+    with suppress(OSError):
+        fcntl.fcntl(file, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+
+
+def _opened(vendor: str, place: Any) -> Ask:
+    if vendor == "postgresql":
+        import psycopg
+
+        # A pooler between us and the server may know of no prepared statements.
+        cursor: Any = psycopg.connect(**place, autocommit=True, prepare_threshold=None).cursor()
+        cursor.execute("SET TIME ZONE 'UTC'")
+        return lambda sql, parameters: cursor.execute(sql, parameters).fetchall()
+    import sqlite3
+
+    connection = sqlite3.connect(place, timeout=20, isolation_level=None)
+    connection.execute("PRAGMA query_only = 1")
+    connection.execute("PRAGMA cache_size = -20000")
+    return lambda sql, parameters: connection.execute(sql.replace("%s", "?"), parameters).fetchall()
+
+
+def main() -> None:
+    """Takes (vendor, where the database is, steps), then ids again and again; says ("", answers) to each, or (what failed, {})."""
+    source, sink = sys.stdin.buffer, sys.stdout.buffer
+    with suppress(EOFError, BrokenPipeError):
+        vendor, place, steps = take(source)
+        steps = [Step(*step) for step in steps]
+        ask: Ask | None = None
+        with Behind(ahead=1) as behind:
+            while True:
+                ids = take(source)
+                try:
+                    ask = ask or _opened(vendor, place)
+                    said = "", answers_to(steps, ids, vendor, ask)
+                except Exception as problem:
+                    said = f"{type(problem).__name__}: {problem}", {}
+                behind.do(put, sink, said)
+
+
+if __name__ == "__main__":
+    main()

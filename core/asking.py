@@ -1,0 +1,108 @@
+"""Many statements answered by another process, ahead of whoever works with the answers: so that two cores are at work.
+
+A thread would not do: reading rows takes the interpreter's lock again and again, and who works gives it away every 5 ms only.
+"""
+
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
+from typing import Any, TypeVar
+
+from django.conf import settings
+from django.db import OperationalError, connection, models
+
+from core.answering import IDS, Answer, Step, answers_to, put, take, widen
+
+T = TypeVar("T")
+OUTSTANDING = 2  # questions: one more, and each side could wait for the other to read
+
+
+def step(
+    name: str,
+    rows: "models.QuerySet[Any, Any]",
+    column: str,
+    *columns: Any,
+    of: Sequence[tuple[str, int]] = (),
+    n_keys: int = 1,
+    is_many: bool = False,
+) -> Step:
+    """A step that reads ``columns`` of those ``rows`` whose ``column`` is one of its ids. The rest as in ``Step``."""
+    place = f"{connection.ops.quote_name(rows.model._meta.db_table)}.{connection.ops.quote_name(column)}"
+    among = "= ANY(%s::bigint[])" if connection.vendor == "postgresql" else "IN (SELECT value FROM json_each(%s))"
+    found = rows.extra(where=[f"{place} {among}"], params=[IDS]).values_list(*columns)
+    sql, parameters = found.query.sql_with_params()
+    plain = [str(each) if isinstance(each, str) else each for each in parameters]  # of choices their values
+    return Step(name, sql, plain, list(of), n_keys, is_many)
+
+
+def answered(
+    steps: Sequence[Step], wanted: Iterable[tuple[T, list[int]]], *, apart: bool
+) -> Iterator[tuple[T, dict[str, Answer]]]:
+    """(thing, what the steps find for its ids) for each (thing, ids), in order.
+
+    apart  by a process of its own, ahead. Within a transaction, or in memory, others do not see what is to be read: it is read here
+    """
+    if apart and _others_see_the_same():
+        yield from _by_another(steps, wanted)
+    else:
+        for thing, ids in wanted:
+            with connection.cursor() as cursor:
+                yield thing, answers_to(steps, ids, connection.vendor, _asking(cursor))
+
+
+def _asking(cursor: Any) -> Any:
+    def ask(sql: str, parameters: list[Any]) -> Any:
+        cursor.execute(sql, parameters)
+        return cursor.fetchall()
+
+    return ask
+
+
+def _others_see_the_same() -> bool:
+    return not connection.in_atomic_block and not (connection.vendor == "sqlite" and connection.is_in_memory_db())  # type: ignore[attr-defined]
+
+
+def _place() -> Any:
+    """Where the database is, for ``core.answering``."""
+    connection.ensure_connection()
+    if connection.vendor == "postgresql":
+        info = connection.connection.info
+        return info.get_parameters() | {"password": info.password}
+    return str(connection.settings_dict["NAME"])
+
+
+def _by_another(steps: Sequence[Step], wanted: Iterable[tuple[T, list[int]]]) -> Iterator[tuple[T, dict[str, Answer]]]:
+    child = subprocess.Popen(
+        [sys.executable, "-m", "core.answering"],
+        stdin=subprocess.PIPE,  # its closing tells the child that we are gone
+        stdout=subprocess.PIPE,
+        cwd=settings.BASE_DIR,
+    )
+    assert child.stdin is not None and child.stdout is not None
+    try:
+        widen(child.stdin)
+        widen(child.stdout)
+        put(child.stdin, (connection.vendor, _place(), [tuple(each) for each in steps]))
+        asked: deque[T] = deque()
+        wanted = iter(wanted)
+        while True:
+            for thing, ids in islice(wanted, OUTSTANDING - len(asked)):
+                put(child.stdin, ids)
+                asked.append(thing)
+            if not asked:
+                return
+            problem, found = take(child.stdout)
+            if problem:
+                raise OperationalError(problem)
+            yield asked.popleft(), found
+    except (EOFError, BrokenPipeError) as problem:
+        raise OperationalError("The process that reads ended before its work was done.") from problem
+    finally:
+        child.kill()
+        child.stdout.close()
+        with suppress(BrokenPipeError):
+            child.stdin.close()
+        child.wait()

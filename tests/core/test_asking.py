@@ -1,0 +1,133 @@
+"""Statements answered by a process of its own."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, Permission
+from django.db import OperationalError, transaction
+
+from core import asking
+from core.answering import Step
+from core.asking import answered, step
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Children = list["subprocess.Popen[bytes]"]
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def groups() -> list[int]:
+    made = [Group.objects.create(name=f"Group {number} %s '") for number in range(5)]
+    first = list(Permission.objects.order_by("pk")[:3])
+    made[0].permissions.set(first)
+    made[3].permissions.set(first[1:])
+    return [each.pk for each in made]
+
+
+@pytest.fixture
+def children(monkeypatch: pytest.MonkeyPatch) -> Children:
+    """The processes that were started."""
+    started: Children = []
+    popen = subprocess.Popen
+
+    def noted(*given: Any, **more: Any) -> "subprocess.Popen[bytes]":
+        started.append(popen(*given, **more))
+        return started[-1]
+
+    monkeypatch.setattr(asking.subprocess, "Popen", noted)
+    return started
+
+
+def steps() -> list[Step]:
+    through = Group.permissions.through
+    return [
+        step("groups", Group.objects.exclude(name="nobody"), "id", "pk", "name"),
+        step("given", through.objects.order_by("permission_id"), "group_id", "group_id", "permission_id", is_many=True),
+        step("permissions", Permission.objects.order_by(), "id", "pk", "codename", of=[("given", 0)]),
+        step("again", through.objects.order_by("pk"), "group_id", "group_id", "permission_id", "pk", of=[("groups", -1)],
+             n_keys=2, is_many=True),
+    ]  # fmt: skip
+
+
+def handfuls(ids: list[int]) -> Iterator[tuple[str, list[int]]]:
+    yield from (("first", ids[:2]), ("second", ids[2:]), ("none", []))
+
+
+def test_another_process_answers_as_this_one_does(groups: list[int], children: Children):
+    here = list(answered(steps(), handfuls(groups), apart=False))
+    assert not children
+    there = list(answered(steps(), handfuls(groups), apart=True))
+    assert len(children) == 1
+    assert children[0].poll() is not None
+    assert there == here
+    (_, first), (_, second), (_, none) = here
+    assert first["groups"] == {pk: (f"Group {number} %s '",) for number, pk in enumerate(groups[:2])}
+    assert sorted(first["given"]) == groups[:1]
+    assert len(first["permissions"]) == len(first["given"][groups[0]]) == 3
+    assert {key[0] for key in second["again"]} == {groups[3]}
+    assert not any(none.values())
+
+
+def test_what_is_not_committed_is_read_here(groups: list[int], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(asking, "_by_another", None)
+    with transaction.atomic():
+        new = Group.objects.create(name="New").pk
+        ((_, found),) = answered(steps(), [("", [new])], apart=True)
+    assert found["groups"] == {new: ("New",)}
+
+
+def test_a_statement_that_fails_is_told(groups: list[int]):
+    wrong = [Step("groups", "SELECT id FROM nowhere WHERE id = %s", [1])]
+    with pytest.raises(OperationalError, match="nowhere"):
+        list(answered(wrong, handfuls(groups), apart=True))
+
+
+def test_a_process_that_is_killed_is_told(groups: list[int], children: Children):
+    many = answered(steps(), ((number, groups) for number in range(100)), apart=True)
+    next(many)
+    children[0].send_signal(signal.SIGKILL)
+    children[0].wait()
+    with pytest.raises(OperationalError, match="ended before"):
+        list(many)
+
+
+def test_who_stops_asking_leaves_no_process(groups: list[int], children: Children):
+    many = answered(steps(), ((number, groups) for number in range(100)), apart=True)
+    next(many)
+    many.close()  # type: ignore[attr-defined]
+    assert children[0].returncode is not None
+
+
+def test_it_ends_with_whoever_started_it(tmp_path: Path):
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-m', 'core.answering'], stdin=subprocess.PIPE, stdout=subprocess.PIPE)\n"
+        "print(child.pid, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert parent.stdout is not None
+    with parent.stdout:
+        child = int(parent.stdout.readline())
+    assert _is_running(child)
+    parent.kill()
+    parent.wait()
+    end = time.monotonic() + 20
+    while _is_running(child) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not _is_running(child)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
