@@ -7,7 +7,6 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import Literal
 
 import numpy as np
@@ -15,6 +14,7 @@ from django.db.models import F, QuerySet
 
 from annotation.judge import live_judgements
 from annotation.models import Campaign, Judgement, RankedCandidate, TaskCandidate
+from core.bulk import chunks
 
 Z95 = 1.959963984540054
 N_RESAMPLES = 2000
@@ -121,9 +121,9 @@ def position_bias_of(opinions: Iterable[Opinion]) -> Rate:
 
 def opinions_of(judgements: Iterable[Judgement] | QuerySet[Judgement]) -> list[Opinion]:
     """Judgements of pairs as opinions, in three queries for each few thousand of them."""
-    pks = iter([judgement.pk for judgement in judgements])
     opinions: list[Opinion] = []
-    while chunk := list(islice(pks, CHUNK)):  # SQLite takes only so many parameters in one query
+    pks = [judgement.pk for judgement in judgements]
+    for chunk in chunks(pks, CHUNK):  # SQLite takes only so many parameters in one query
         opinions += _opinions(chunk)
     return opinions
 

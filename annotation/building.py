@@ -7,8 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.db import IntegrityError, InterfaceError, OperationalError, transaction
 
@@ -17,6 +16,7 @@ from annotation.flag_handling import left_out_candidates
 from annotation.models import Campaign, ComparisonTask, TaskCandidate
 from annotation.pairs import Answer, Pairing
 from annotation.texts import own_names
+from core.bulk import chunks
 from core.jobs import JobStatus, beat, cancelled, claim, fail, finish, release
 from generation.models import Candidate, ModelVersion, Prompt
 
@@ -201,7 +201,7 @@ def build_tasks(campaign: Campaign) -> None:
     try:
         planned = plan_of(campaign)
         step = 0
-        for chunk in _chunks(planned.tasks):
+        for chunk in chunks(planned.tasks, CHUNK):
             _insert(campaign, chunk)
             step += len(chunk)
             pulse = beat(campaign, token, seconds=LEASE_SECONDS, step=step, total_steps=len(planned.tasks))
@@ -238,12 +238,6 @@ def _open(campaign: Campaign, token: str, planned: Plan) -> None:
             Campaign.objects.filter(pk=campaign.pk).update(stage=Campaign.Stage.OPEN)
             campaign.events.create(before=Campaign.Stage.BUILDING, after=Campaign.Stage.OPEN, note=f"{n_tasks:,} tasks")
             campaign.stage = Campaign.Stage.OPEN
-
-
-def _chunks(tasks: Sequence[Any]) -> Iterator[list[Any]]:
-    rest = iter(tasks)
-    while chunk := list(islice(rest, CHUNK)):
-        yield chunk
 
 
 def _insert(campaign: Campaign, chunk: Sequence[Planned]) -> None:

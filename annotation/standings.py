@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from dataclasses import dataclass
-from itertools import combinations, islice
+from itertools import combinations
 
 import numpy as np
 from django.db.models import F
@@ -10,6 +10,7 @@ from django.db.models import F
 from annotation.agreement import CHUNK, MOST_JUDGEMENTS, SEED, Z95, Rate
 from annotation.judge import live_judgements
 from annotation.models import Campaign, RankedCandidate
+from core.bulk import chunks
 from generation.models import ModelVersion
 
 N_RESAMPLES = 1000
@@ -51,9 +52,9 @@ def standings_of(campaign: Campaign) -> list[Standing]:
 
 def _meetings(campaign: Campaign) -> list[Meeting]:
     latest = live_judgements().filter(assignment__task__campaign=campaign).exclude(verdict="withdrawn")
-    pks = iter(latest.order_by(F("id").desc()).values_list("pk", flat=True)[:MOST_JUDGEMENTS])
+    pks = latest.order_by(F("id").desc()).values_list("pk", flat=True)[:MOST_JUDGEMENTS]
     meetings: list[Meeting] = []
-    while chunk := list(islice(pks, CHUNK)):
+    for chunk in chunks(pks, CHUNK):
         ranked: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
         for judgement, prompt, model, rank in RankedCandidate.objects.filter(judgement__in=chunk).values_list(
             "judgement_id", "candidate__prompt_id", "candidate__arm__model_version_id", "rank"

@@ -22,12 +22,20 @@ from psycopg.types.json import Jsonb
 from core.ids import KEY_ALPHABET, KEY_LENGTH
 
 M = TypeVar("M", bound=models.Model)
+T = TypeVar("T")
 LINES_AT_ONCE = 500  # of COPY
 ROWS_AT_ONCE = (1000, 100)  # of one INSERT on SQLite, which takes the interpreter's lock back after each
 SWITCH_SECONDS = 0.0005
 MANY = 1000  # rows that statistics of their tables are worth the while for
 _ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"})
 _LETTERS = bytes(ord(KEY_ALPHABET[byte & 31]) for byte in range(256))
+
+
+def chunks(things: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Handfuls of at most ``size``, in the same order; read as they are taken."""
+    rest = iter(things)
+    while chunk := list(islice(rest, size)):
+        yield chunk
 
 
 def keys_from(random_bytes: bytes) -> list[str]:

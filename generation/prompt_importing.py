@@ -7,7 +7,7 @@ import csv
 import json
 import logging
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count, islice
 from pathlib import Path
@@ -19,7 +19,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from accounts.models import Project, User
-from core.bulk import Rows, among, analyze, keys_from, room_to_write, undisturbed
+from core.bulk import Rows, among, analyze, chunks, keys_from, room_to_write, undisturbed
 from core.confidential import first_secret, has_address
 from core.csvs import inert
 from core.errors import DomainError, require
@@ -111,7 +111,7 @@ class _Worker:
                 self._begin()
                 self._check(path, groups)
             else:
-                for chunk in _chunks(self._rows(path)):
+                for chunk in chunks(self._rows(path), CHUNK_ROWS):
                     groups.learn(row for row in chunk if isinstance(row, PromptRow))
                     self._beat(message="Reading the file again, to go on where it stopped.")
             self._store(path, groups)
@@ -150,7 +150,7 @@ class _Worker:
         with draft.open("w", newline="", encoding="utf-8") as sink:
             writer = csv.writer(sink)
             writer.writerow(["line", "reason", "row"])
-            for chunk in _chunks(self._rows(path)):
+            for chunk in chunks(self._rows(path), CHUNK_ROWS):
                 n_rows += len(chunk)
                 bad = [row for row in chunk if isinstance(row, BadRow)]
                 good = [row for row in chunk if isinstance(row, PromptRow)]
@@ -191,7 +191,7 @@ class _Worker:
             "reference", "metadata", "random",
             set_id=self.job.set_id, brought_by_id=self.job.pk, created_at=timezone.now(),
         )  # fmt: skip
-        for chunk in _chunks(rows):
+        for chunk in chunks(rows, CHUNK_ROWS):
             done += len(chunk)
             found = [row for row in chunk if isinstance(row, PromptRow)]
             bad_lines = {row.line for row in groups.conflicts(found)}
@@ -269,9 +269,3 @@ def _values(placed: Sequence[Placed], first: int) -> list[tuple[Any, ...]]:
         )
         for key, number, place in zip(keys, count(first), placed, strict=False)
     ]  # fmt: skip
-
-
-def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    iterator = iter(rows)
-    while chunk := list(islice(iterator, CHUNK_ROWS)):
-        yield chunk

@@ -14,9 +14,9 @@ from django.db import connection
 
 from annotation.models import Campaign, Flag, Judgement
 from annotation.protocol import Protocol
+from core.bulk import chunks
 from core.errors import DomainError
 from training.formats.ballots import Counts, Split, Vote
-from training.formats.files import chunks
 from training.formats.policy import PairPolicy
 from training.formats.preference import Built, rows_of_prompt, word_signature
 from training.models import Snapshot

@@ -6,7 +6,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from accounts.models import AuditEvent
-from core.bulk import MANY, ROWS_AT_ONCE, Rows, analyze, keys_from, new_ids, room_to_write, settled_later, taken
+from core.bulk import MANY, ROWS_AT_ONCE, Rows, analyze, chunks, keys_from, new_ids, room_to_write, settled_later, taken
 from core.ids import KEY_ALPHABET, new_key
 from generation.models import Prompt, PromptSet
 from tests.annotation.builders import make_project
@@ -117,3 +117,11 @@ def test_what_each_row_must_bring_cannot_be_forgotten():
 def test_keys_are_keys():
     found = keys_from(bytes(range(256))[:252])
     assert len(found) == 21 and all(len(key) == 12 and set(key) <= set(KEY_ALPHABET) for key in found)
+
+
+def test_handfuls_hold_everything_once_in_its_order_and_are_read_as_they_are_taken():
+    rest = iter(range(7))
+    handfuls = chunks(rest, 3)
+    assert (next(handfuls), next(rest)) == ([0, 1, 2], 3)
+    assert list(handfuls) == [[4, 5, 6]]
+    assert [*chunks([1, 2, 3, 4], 2)] == [[1, 2], [3, 4]] and [*chunks([], 2)] == []

@@ -7,10 +7,9 @@ version of the library that wrote them, which is why the dataset's hash is not t
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 import pyarrow as pa
 
@@ -22,7 +21,6 @@ from training.formats.canonical import canonical
 from training.formats.lines import Lines, ParquetFile, blocks_of
 from training.formats.preference import COLUMNS, UNPAIRED_COLUMNS, Built, Row, line_of
 
-T = TypeVar("T")
 FORMAT = "whetstone-preference-1"
 LINEAGE, RECORDS, DESCRIPTION = "lineage.jsonl", "records.jsonl", "dataset.json"
 UNPAIRED, NEAR = "unpaired", "near_duplicates.jsonl"
@@ -196,9 +194,3 @@ def stored_sha256(directory: Path) -> str:
     """The dataset's hash as its stored lines have it now."""
     names = names_of(with_unpaired=(directory / f"{UNPAIRED}-train.jsonl").exists())
     return rows_sha256({name: file_sha256(directory / f"{name}.jsonl") for name in names})
-
-
-def chunks(things: Iterable[T], size: int) -> Iterator[list[T]]:
-    things = iter(things)
-    while chunk := list(islice(things, size)):
-        yield chunk
