@@ -120,7 +120,7 @@ class News:
         poll = select.poll()  # not select.select, which knows no descriptor above 1,023
         poll.register(self._fd, select.POLLIN)
         if poll.poll(seconds * 1000):
-            with contextlib.suppress(BlockingIOError):
+            with contextlib.suppress(OSError):  # somebody else has read it
                 os.read(self._fd, 1 << 16)
 
     def close(self) -> None:
