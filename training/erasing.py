@@ -6,7 +6,7 @@ names those models.
 """
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 from typing import Any, Literal
 
@@ -108,20 +108,25 @@ def _erase_prompt(project: Project, content: str, *, with_answers: bool) -> tupl
         prompt.following_turns = [ERASED for _ in prompt.following_turns]
         prompt.note, prompt.reference, prompt.metadata = "", "", {}
         prompt.save(update_fields=["messages", "following_turns", "note", "reference", "metadata"])
-    _erase_copies(project, content, with_answers=with_answers)
+    _erase_copies(project, content, answers=set(texts) if with_answers else set())
     return texts, Q(members__judgement__assignment__task__prompt__content_sha256=content)
 
 
-def _erase_copies(project: Project, content: str, *, with_answers: bool) -> None:
-    """Where a lead kept the prompt: as the example of a ruling, with its answers, and as a practice item."""
+def _erase_copies(project: Project, content: str, *, answers: Set[str]) -> None:
+    """Where a lead kept the prompt: as the example of a ruling, with its answers, and as a practice item.
+
+    answers  texts that are erased as answers of practice items whose prompt was erased before, too
+    """
     for ruling in Ruling.objects.select_for_update().filter(campaign__project=project).exclude(example={}):
         if _is_prompt(ruling.example.get("messages", []), content):
             ruling.example = {}
             ruling.save(update_fields=["example"])
     for item in PracticeItem.objects.select_for_update().filter(campaign__project=project):
-        if _is_prompt(item.messages, content):
+        is_prompt = _is_prompt(item.messages, content)
+        was_prompt = all(message["content"] == ERASED for message in item.messages)
+        if is_prompt or (was_prompt and not answers.isdisjoint(item.answers)):
             item.messages = _redacted_messages(item.messages)
-            item.answers = [ERASED for _ in item.answers] if with_answers else item.answers
+            item.answers = [ERASED if (is_prompt and answers) or text in answers else text for text in item.answers]
             item.save(update_fields=["messages", "answers"])
 
 

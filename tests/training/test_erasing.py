@@ -199,6 +199,13 @@ def test_a_prompt_goes_from_the_examples_of_rulings_and_from_practice_too(lab):
     (gone, practice), (ruling, item) = kept["secret"], kept["harmless"]
     assert (gone.example, gone.text) == ({}, "So it is.") and practice.messages == [{"role": "user", "content": ERASED}]
     assert ruling.example["messages"] == item.messages == [{"role": "user", "content": "Harmless?"}]
+    answers = practice.answers
+    assert ERASED not in answers
+    erase_text(judgement=judgement, what="exchange", note="those too", by=mia)
+    for each in (practice, item):
+        each.refresh_from_db()
+    assert practice.answers == [ERASED for _ in answers], "although its prompt is not known any more"
+    assert ERASED not in item.answers
 
 
 def test_what_is_not_there_or_has_no_reason_is_refused(lab):
