@@ -10,7 +10,7 @@ import json
 import sqlite3
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from itertools import islice
 from typing import Any, TypeVar
@@ -91,44 +91,43 @@ def undisturbed() -> Iterator[None]:
         sys.setswitchinterval(switch)
 
 
+_ASK, _SAY = {"sqlite": "PRAGMA {}", "postgresql": "SHOW {}"}, {"sqlite": "PRAGMA {} = {}", "postgresql": "SET {} = {}"}
+
+
 @contextmanager
-def room_to_write() -> Iterator[None]:
-    """Let SQLite keep more pages at hand and copy its log back less often, while much is written; others as they are."""
-    if connection.vendor != "sqlite":
-        yield
-        return
-    wanted = {"cache_size": -64_000, "wal_autocheckpoint": 8_000}
+def _set(**wanted: Any) -> Iterator[None]:
+    """Settings of this connection, as they were again afterwards."""
+    ask, say = _ASK[connection.vendor], _SAY[connection.vendor]
     with connection.cursor() as cursor:
-        before = {name: cursor.execute(f"PRAGMA {name}").fetchone()[0] for name in wanted}
+        before = {name: cursor.execute(ask.format(name)).fetchone()[0] for name in wanted}
         for name, value in wanted.items():
-            cursor.execute(f"PRAGMA {name}={value}")
+            cursor.execute(say.format(name, value))
     try:
         yield
     finally:
         with connection.cursor() as cursor:
             for name, value in before.items():
-                cursor.execute(f"PRAGMA {name}={value}")
+                cursor.execute(say.format(name, value))
 
 
-@contextmanager
-def settled_later() -> Iterator[None]:
+def room_to_write() -> AbstractContextManager[None]:
+    """While much is written. SQLite keeps more pages at hand and copies its log back less often.
+
+    PostgreSQL looks rows up by their index, not along the whole table: what was written lately is in memory.
+    """
+    if connection.vendor == "sqlite":
+        return _set(cache_size=-64_000, wal_autocheckpoint=16_000)
+    return _set(random_page_cost=1.1)
+
+
+def settled_later() -> AbstractContextManager[None]:
     """Let commits reach the disk with a later one of anybody's: for work that begins again where a power cut left it.
 
     They stay whole and in order, and so does everybody else's promise. What ends the work must come after this.
     """
-    name, later = ("synchronous_commit", "off") if connection.vendor == "postgresql" else ("synchronous", "NORMAL")
     if connection.in_atomic_block:  # of a test
-        yield
-        return
-    ask, say = ("SHOW {}", "SET {} = {}") if connection.vendor == "postgresql" else ("PRAGMA {}", "PRAGMA {} = {}")
-    with connection.cursor() as cursor:
-        before = cursor.execute(ask.format(name)).fetchone()[0]
-        cursor.execute(say.format(name, later))
-    try:
-        yield
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute(say.format(name, before))
+        return nullcontext()
+    return _set(synchronous="NORMAL") if connection.vendor == "sqlite" else _set(synchronous_commit="off")
 
 
 def analyze(n_new: int, *written: type[models.Model]) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from collections import Counter
 from collections.abc import Callable
 from itertools import chain
@@ -33,6 +34,7 @@ from generation.models import PromptImport
 logger = logging.getLogger(__name__)
 
 LEASE_SECONDS = 60.0
+TELL_SECONDS = 0.25  # between two looks at the job while rows are checked
 
 Progress = Callable[[VoteImport], None]
 
@@ -82,6 +84,7 @@ class _Worker:
     def __init__(self, job: VoteImport, token: str, progress: Progress | None) -> None:
         self.job, self.token, self.progress = job, token, progress
         self.choices = Choices.parse(job.choices)
+        self.tell_at = 0.0
 
     def run(self) -> None:
         if self.job.checked_at is None or not scratch_path(self.job, "checked").exists():
@@ -131,6 +134,9 @@ class _Worker:
         self._prepare(found)
 
     def _checked_so_far(self, n_rows: int, n_bad: int) -> None:
+        if time.monotonic() < self.tell_at:
+            return
+        self.tell_at = time.monotonic() + TELL_SECONDS
         self._beat(step=n_rows, message=f"Checking: {n_rows:,} rows read.", n_rows=n_rows, n_bad=n_bad)
 
     def _prepare(self, found: Found) -> None:

@@ -27,15 +27,38 @@ from annotation.votes.chunks import Chunk, Task, checked_lines
 from annotation.votes.making import Maker, Target
 from annotation.votes.outside import Models
 from core.ahead import ahead
-from core.bulk import among, new_ids
+from core.bulk import among, analyze, new_ids
 from core.ids import new_key
 from generation.groups import Groups
 from generation.models import Candidate, Prompt
 
+TOLD_AFTER = (
+    10_000  # rows of an attempt: enough for PostgreSQL to see that the tables looked into are not empty any more
+)
 KEPT_PEOPLE = 200_000  # ids of people held in memory; more of them are asked for again
 WRITTEN = (
     Annotator, Assignment, Candidate, ComparisonTask, Flag, Judgement, Prompt, RankedCandidate, Score, TaskCandidate,
 )  # fmt: skip
+
+
+class Stored:
+    """Which prompts may be stored already: a bit for each, as its hash begins, so that most new ones need no look at the table.
+
+    Where it is not known what earlier attempts have stored, all may be.
+    """
+
+    def __init__(self, *, is_known: bool) -> None:
+        self.is_known, self.bits = is_known, bytearray(1 << 21)
+
+    def maybe(self, contents: Set[str]) -> list[str]:
+        """Those that were here before, in an earlier call, and a few others; all are from now on."""
+        found, bits = [], self.bits
+        for content in contents:
+            place, bit = divmod(int(content[:6], 16), 8)
+            if bits[place] >> bit & 1 or not self.is_known:
+                found.append(content)
+            bits[place] |= 1 << bit
+        return found
 
 
 class Store:
@@ -51,7 +74,9 @@ class Store:
         self.salt = target.job.key.encode()
         self.n_prompts = target.prompts.n_added
         self.maker = Maker(target, models.arms, self.people)
+        self.stored = Stored(is_known=not self.n_prompts)
         self.before: Chunk | None = None
+        self.n_lines = 0
         self._reading: Generator[Chunk, None, None] | None = None
         self._making: Future[None] | None = None
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="making")
@@ -82,13 +107,14 @@ class Store:
             self._making.result()
         if chunk is None:
             return
+        before, self.n_lines = self.n_lines, self.n_lines + chunk.n_lines
+        if before < TOLD_AFTER <= self.n_lines:
+            analyze(self.n_lines, Prompt, Candidate, ComparisonTask, TaskCandidate)
         lines = chunk.lines
         contents = {line[0] for line in lines}
-        chunk.prompts = dict(
-            among(Prompt.objects.filter(set=self.target.prompts.set_id), "content_sha256", contents).values_list(
-                "content_sha256", "pk"
-            )
-        )
+        if maybe := self.stored.maybe(contents):
+            there = among(Prompt.objects.filter(set=self.target.prompts.set_id), "content_sha256", maybe)
+            chunk.prompts = dict(there.values_list("content_sha256", "pk"))
         if self.before:
             chunk.prompts |= {
                 content: self.before.prompts[content] for content in contents & self.before.prompts.keys()

@@ -356,6 +356,24 @@ def test_a_worker_that_lost_its_lease_writes_nothing_more(project: Project, monk
     assert (job.status, Judgement.objects.count()) == (JobStatus.RUNNING, 0)
 
 
+def test_the_database_is_told_once_that_its_tables_are_not_empty_any_more(
+    project: Project, small_chunks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int] = []
+    monkeypatch.setattr(storing, "TOLD_AFTER", 5)
+    monkeypatch.setattr(storing, "analyze", lambda n, *models: told.append(n))
+    import_votes(project, *mixed(20))
+    assert told == [6]
+
+
+def test_only_prompts_that_were_here_may_be_stored() -> None:
+    one, other, alike = "a" * 64, "b" * 64, "a" * 6 + "0" * 58
+    stored = storing.Stored(is_known=True)
+    assert stored.maybe({one}) == [] and stored.maybe({other}) == []
+    assert stored.maybe({one}) == [one] and stored.maybe({alike}) == [alike]
+    assert storing.Stored(is_known=False).maybe({one}) == [one]
+
+
 def test_rows_that_cannot_be_made_leave_nothing_behind(
     project: Project, small_chunks: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
