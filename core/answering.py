@@ -18,7 +18,6 @@ IDS = "\0ids"  # stands for the ids among the parameters of a statement: no text
 PIPE_BYTES = 1 << 20
 LENGTH = struct.Struct("<Q")
 MARSHAL = 2  # without a table of what was said already, which costs more than it saves
-_DATA_AND_FAILURE = (b"+", b"-")
 
 Answer = dict[Any, Any]
 Ask = Callable[[str, list[Any]], Iterable[Sequence[Any]]]
@@ -101,39 +100,45 @@ def widen(file: IO[bytes]) -> None:
         fcntl.fcntl(file, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
 
-def _opened(vendor: str, place: Any) -> Ask:
+def _opener(vendor: str) -> Callable[[Any], Ask]:
+    """How its database is opened. What that takes is loaded now."""
     if vendor == "postgresql":
         import psycopg
 
-        # A pooler between us and the server may know of no prepared statements.
-        cursor: Any = psycopg.connect(**place, autocommit=True, prepare_threshold=None).cursor()
-        cursor.execute("SET TIME ZONE 'UTC'")
-        return lambda sql, parameters: cursor.execute(sql, parameters).fetchall()
+        def on_postgresql(place: Any) -> Ask:
+            # A pooler between us and the server may know of no prepared statements.
+            cursor: Any = psycopg.connect(**place, autocommit=True, prepare_threshold=None).cursor()
+            cursor.execute("SET TIME ZONE 'UTC'")
+            return lambda sql, parameters: cursor.execute(sql, parameters).fetchall()
+
+        return on_postgresql
     import sqlite3
 
-    connection = sqlite3.connect(place, timeout=20, isolation_level=None)
-    connection.execute("PRAGMA query_only = 1")
-    connection.execute("PRAGMA cache_size = -20000")
-    return lambda sql, parameters: connection.execute(sql.replace("%s", "?"), parameters).fetchall()
+    def on_sqlite(place: Any) -> Ask:
+        connection = sqlite3.connect(place, timeout=20, isolation_level=None)
+        connection.execute("PRAGMA query_only = 1")
+        connection.execute("PRAGMA cache_size = -20000")
+        return lambda sql, parameters: connection.execute(sql.replace("%s", "?"), parameters).fetchall()
+
+    return on_sqlite
 
 
-def main() -> None:
-    """Takes (vendor, where the database is, steps), then ids again and again; says ("", answers) to each, or (what failed, {})."""
+def main(vendor: str) -> None:
+    """Takes (where the database is, steps), then ids again and again; says ("", answers) to each, or (what failed, {})."""
     source, sink = sys.stdin.buffer, sys.stdout.buffer
-    with suppress(EOFError, BrokenPipeError):
-        vendor, place, steps = take(source)
+    opened, ask = _opener(vendor), None
+    with suppress(EOFError, BrokenPipeError), Behind(ahead=1) as behind:
+        place, steps = take(source)
         steps = [Step(*step) for step in steps]
-        ask: Ask | None = None
-        with Behind(ahead=1) as behind:
-            while True:
-                ids = take(source)
-                try:
-                    ask = ask or _opened(vendor, place)
-                    said = "", answers_to(steps, ids, vendor, ask)
-                except Exception as problem:
-                    said = f"{type(problem).__name__}: {problem}", {}
-                behind.do(put, sink, said)
+        while True:
+            ids = take(source)
+            try:
+                ask = ask or opened(place)
+                said = "", answers_to(steps, ids, vendor, ask)
+            except Exception as problem:
+                said = f"{type(problem).__name__}: {problem}", {}
+            behind.do(put, sink, said)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

@@ -6,17 +6,17 @@ A thread would not do: reading rows takes the interpreter's lock again and again
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 from django.conf import settings
 from django.db import OperationalError, connection, models
 
 from core.answering import IDS, Answer, Step, answers_to, put, take, widen
 
-T = TypeVar("T")
 OUTSTANDING = 2  # questions: one more, and each side could wait for the other to read
 
 
@@ -38,19 +38,41 @@ def step(
     return Step(name, sql, plain, list(of), n_keys, is_many)
 
 
-def answered(
-    steps: Sequence[Step], wanted: Iterable[tuple[T, list[int]]], *, apart: bool
-) -> Iterator[tuple[T, dict[str, Answer]]]:
-    """(thing, what the steps find for its ids) for each (thing, ids), in order.
+Wanted = Iterable[tuple[Any, list[int]]]
+Answers = Iterator[tuple[Any, dict[str, Answer]]]
 
-    apart  by a process of its own, ahead. Within a transaction, or in memory, others do not see what is to be read: it is read here
+
+def answered(steps: Sequence[Step], wanted: Wanted) -> Answers:
+    """(thing, what the steps find for its ids) for each (thing, ids), in order."""
+    for thing, ids in wanted:
+        with connection.cursor() as cursor:
+            yield thing, answers_to(steps, ids, connection.vendor, _asking(cursor))
+
+
+@contextmanager
+def answering(*, apart: bool) -> "Iterator[Callable[[Sequence[Step], Wanted], Answers]]":
+    """What ``answered`` does, but ahead and by a process of its own, which starts now; it may be called once.
+
+    apart  no for so little that a process is not worth starting. Within a transaction, or in memory, another would not see
+           what is to be read: it is read here
     """
-    if apart and _others_see_the_same():
-        yield from _by_another(steps, wanted)
-    else:
-        for thing, ids in wanted:
-            with connection.cursor() as cursor:
-                yield thing, answers_to(steps, ids, connection.vendor, _asking(cursor))
+    if not apart or not _others_see_the_same():
+        yield answered
+        return
+    child = subprocess.Popen(
+        [sys.executable, "-m", "core.answering", connection.vendor],
+        stdin=subprocess.PIPE,  # its closing tells the child that we are gone
+        stdout=subprocess.PIPE,
+        cwd=settings.BASE_DIR,
+    )
+    try:
+        yield partial(_by_another, child)
+    finally:
+        child.kill()
+        for pipe in filter(None, (child.stdin, child.stdout)):
+            with suppress(BrokenPipeError):
+                pipe.close()
+        child.wait()
 
 
 def _asking(cursor: Any) -> Any:
@@ -74,20 +96,15 @@ def _place() -> Any:
     return str(connection.settings_dict["NAME"])
 
 
-def _by_another(steps: Sequence[Step], wanted: Iterable[tuple[T, list[int]]]) -> Iterator[tuple[T, dict[str, Answer]]]:
-    child = subprocess.Popen(
-        [sys.executable, "-m", "core.answering"],
-        stdin=subprocess.PIPE,  # its closing tells the child that we are gone
-        stdout=subprocess.PIPE,
-        cwd=settings.BASE_DIR,
-    )
-    assert child.stdin is not None and child.stdout is not None
+def _by_another(child: "subprocess.Popen[bytes]", steps: Sequence[Step], wanted: Wanted) -> Answers:
+    assert child.stdin is not None
+    assert child.stdout is not None
+    asked: deque[Any] = deque()
+    wanted = iter(wanted)
     try:
         widen(child.stdin)
         widen(child.stdout)
-        put(child.stdin, (connection.vendor, _place(), [tuple(each) for each in steps]))
-        asked: deque[T] = deque()
-        wanted = iter(wanted)
+        put(child.stdin, (_place(), [tuple(each) for each in steps]))
         while True:
             for thing, ids in islice(wanted, OUTSTANDING - len(asked)):
                 put(child.stdin, ids)
@@ -100,9 +117,3 @@ def _by_another(steps: Sequence[Step], wanted: Iterable[tuple[T, list[int]]]) ->
             yield asked.popleft(), found
     except (EOFError, BrokenPipeError) as problem:
         raise OperationalError("The process that reads ended before its work was done.") from problem
-    finally:
-        child.kill()
-        child.stdout.close()
-        with suppress(BrokenPipeError):
-            child.stdin.close()
-        child.wait()

@@ -4,7 +4,7 @@ Recipe and recorded membership give the same bytes on every database, so a freez
 """
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ from django.db.models.functions import Now
 
 from accounts.audit import record
 from accounts.models import Project, User
-from annotation.models import Campaign
+from annotation.models import Assignment, Campaign
 from core import jobs
+from core.asking import Answers, answering
 from core.beating import Keeper, attempt
 from core.bulk import Rows, analyze, undisturbed
 from core.errors import Conflict, DomainError, require
@@ -33,6 +34,7 @@ from training.selecting import Reading, has_members, in_rounds, read_members, re
 from training.snapshots import ARTIFACT_KIND
 
 LEASE_SECONDS = 300
+MANY = 4000  # judgements
 
 
 def start_freeze(
@@ -96,9 +98,15 @@ def run_freeze(snapshot_id: int) -> None:
 
 
 def _freeze(snapshot: Snapshot, keeper: Keeper) -> None:
-    with undisturbed():
+    with undisturbed(), answering(apart=_is_large(snapshot)) as answers:
         seal(snapshot)
-        _write(snapshot, keeper)
+        _write(snapshot, keeper, answers)
+
+
+def _is_large(snapshot: Snapshot) -> bool:
+    """Whether a process that reads ahead is worth starting, before it is known what goes in."""
+    judged = Assignment.objects.filter(task__campaign__in=snapshot.campaigns.all(), current__isnull=False)
+    return judged[:MANY].count() == MANY
 
 
 def seal(snapshot: Snapshot) -> None:
@@ -135,13 +143,13 @@ def _insert(snapshot: Snapshot, split: Split, ids: "array[int]") -> None:
     rows.insert((pk,) for pk in ordered)
 
 
-def _write(snapshot: Snapshot, keeper: Keeper) -> None:
+def _write(snapshot: Snapshot, keeper: Keeper, answers: Callable[..., Answers]) -> None:
     counts = Counts()
     with workspace("freezing", snapshot.key) as directory:
         recipe = recipe_of(snapshot)
         twins = twins_among(recorded_members(snapshot), recipe, beat=keeper.beat)
         builder = Builder(recipe, counts, twins=twins, in_full=True)
-        sha256 = _write_files(directory, snapshot, keeper, builder)
+        sha256 = _write_files(directory, snapshot, keeper, builder, answers)
         left_out, n_people = snapshot.counts["left_out"], snapshot.counts["people"]
         totals = counts_json(left_out, n_people, counts, snapshot.counts.get("imported", 0))
         if not sum(counts.rows.values()) + sum(counts.unpaired.values()):
@@ -166,12 +174,14 @@ def _write(snapshot: Snapshot, keeper: Keeper) -> None:
     )
 
 
-def _write_files(directory: Path, snapshot: Snapshot, keeper: Keeper, builder: Builder) -> str:
+def _write_files(
+    directory: Path, snapshot: Snapshot, keeper: Keeper, builder: Builder, answers: Callable[..., Answers]
+) -> str:
     """The rows, their lineage and the full format, in one walk over the judgements; returns the dataset's hash."""
     records = Records(snapshot, builder.reader)
     with RowFiles(directory, with_unpaired=builder.recipe.policy.unpaired, extra=RECORDS) as files:
         files.add_extra(records.headers)
-        for chunk in builder.reader.chunks(recorded_members(snapshot), n_members=snapshot.total_steps or 0):
+        for chunk in builder.reader.chunks(recorded_members(snapshot), answers):
             keeper.beat(step=sum(builder.counts.judgements.values()))
             for built in builder.rows(chunk):
                 files.add(built)

@@ -3,7 +3,7 @@
 A chunk holds tuples as the database gave them; what is made of them needs no database.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,14 +17,13 @@ from annotation.models import (
     TaskCandidate,
 )
 from core.answering import Answer, Step
-from core.asking import answered, step
+from core.asking import Answers, answered, step
 from core.bulk import among
 from generation.models import Candidate, JobArm, Prompt
 from training.formats.canonical import messages_in, text_of
 from training.selecting import Member
 
 CHUNK = 2000  # judgements, and those of the last prompt
-MANY = 4000  # that a process of its own is worth starting for
 
 JUDGEMENT = ("pk", "key", "verdict", "strength", "source", "write_in", "assignment__task_id")
 MORE_OF_JUDGEMENT = (
@@ -86,15 +85,12 @@ class Reader:
         self.arms: dict[int, Row] = {}
         self.campaigns: dict[int, str] = {}
 
-    def chunks(self, members: Iterable[Member], *, n_members: int = 0) -> Iterator[Chunk]:
-        """members    ordered by the hash of their prompt
-        n_members  how many there are; many are read ahead, by a process of its own
+    def chunks(self, members: Iterable[Member], answers: Callable[..., Answers] = answered) -> Iterator[Chunk]:
+        """members  ordered by the hash of their prompt
+        answers  of ``core.asking.answering``, where a process of its own is to read ahead
         """
-        wanted = (
-            ({each.judgement_id: each for each in some}, [each.judgement_id for each in some])
-            for some in _whole_prompts(members)
-        )
-        for some, found in answered(self._steps(), wanted, apart=n_members >= MANY):
+        handfuls = ({member.judgement_id: member for member in some} for some in _whole_prompts(members))
+        for some, found in answers(self._steps(), ((some, list(some)) for some in handfuls)):
             yield self._chunk(some, found)
 
     def _steps(self) -> list[Step]:

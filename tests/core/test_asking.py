@@ -14,7 +14,7 @@ from django.db import OperationalError, transaction
 
 from core import asking
 from core.answering import Step
-from core.asking import answered, step
+from core.asking import answered, answering, step
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Children = list["subprocess.Popen[bytes]"]
@@ -60,11 +60,14 @@ def handfuls(ids: list[int]) -> Iterator[tuple[str, list[int]]]:
 
 
 def test_another_process_answers_as_this_one_does(groups: list[int], children: Children):
-    here = list(answered(steps(), handfuls(groups), apart=False))
+    here = list(answered(steps(), handfuls(groups)))
+    with answering(apart=False) as answers:
+        assert answers is answered
     assert not children
-    there = list(answered(steps(), handfuls(groups), apart=True))
-    assert len(children) == 1
-    assert children[0].poll() is not None
+    with answering(apart=True) as answers:
+        there = list(answers(steps(), handfuls(groups)))
+        assert len(children) == 1
+    assert children[0].returncode is not None
     assert there == here
     (_, first), (_, second), (_, none) = here
     assert first["groups"] == {pk: (f"Group {number} %s '",) for number, pk in enumerate(groups[:2])}
@@ -74,41 +77,44 @@ def test_another_process_answers_as_this_one_does(groups: list[int], children: C
     assert not any(none.values())
 
 
-def test_what_is_not_committed_is_read_here(groups: list[int], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(asking, "_by_another", None)
-    with transaction.atomic():
+def test_what_is_not_committed_is_read_here(groups: list[int], children: Children):
+    with transaction.atomic(), answering(apart=True) as answers:
         new = Group.objects.create(name="New").pk
-        ((_, found),) = answered(steps(), [("", [new])], apart=True)
+        ((_, found),) = answers(steps(), [("", [new])])
     assert found["groups"] == {new: ("New",)}
+    assert not children
 
 
 def test_a_statement_that_fails_is_told(groups: list[int]):
     wrong = [Step("groups", "SELECT id FROM nowhere WHERE id = %s", [1])]
-    with pytest.raises(OperationalError, match="nowhere"):
-        list(answered(wrong, handfuls(groups), apart=True))
+    with pytest.raises(OperationalError, match="nowhere"), answering(apart=True) as answers:
+        list(answers(wrong, handfuls(groups)))
 
 
 def test_a_process_that_is_killed_is_told(groups: list[int], children: Children):
-    many = answered(steps(), ((number, groups) for number in range(100)), apart=True)
-    next(many)
-    children[0].send_signal(signal.SIGKILL)
-    children[0].wait()
-    with pytest.raises(OperationalError, match="ended before"):
-        list(many)
+    with answering(apart=True) as answers:
+        many = answers(steps(), ((number, groups) for number in range(100)))
+        next(many)
+        children[0].send_signal(signal.SIGKILL)
+        children[0].wait()
+        with pytest.raises(OperationalError, match="ended before"):
+            list(many)
 
 
 def test_who_stops_asking_leaves_no_process(groups: list[int], children: Children):
-    many = answered(steps(), ((number, groups) for number in range(100)), apart=True)
-    next(many)
-    many.close()  # type: ignore[attr-defined]
+    with answering(apart=True) as answers:
+        next(answers(steps(), ((number, groups) for number in range(100))))
     assert children[0].returncode is not None
+    with pytest.raises(ZeroDivisionError), answering(apart=True):
+        raise ZeroDivisionError
+    assert children[1].returncode is not None
 
 
 def test_it_ends_with_whoever_started_it(tmp_path: Path):
     script = tmp_path / "parent.py"
     script.write_text(
         "import subprocess, sys, time\n"
-        "child = subprocess.Popen([sys.executable, '-m', 'core.answering'], stdin=subprocess.PIPE, stdout=subprocess.PIPE)\n"
+        "child = subprocess.Popen([sys.executable, '-m', 'core.answering', 'sqlite'], stdin=subprocess.PIPE, stdout=subprocess.PIPE)\n"
         "print(child.pid, flush=True)\n"
         "time.sleep(60)\n"
     )

@@ -65,7 +65,7 @@ def test_another_process_that_reads_gives_the_same_bytes(monkeypatch: pytest.Mon
         )
     here = freeze(project, [campaign])
     monkeypatch.setattr("training.reading.CHUNK", 2)
-    monkeypatch.setattr("training.reading.MANY", 1)
+    monkeypatch.setattr("training.freezing.MANY", 1)
     monkeypatch.setattr(asking, "answers_to", None)  # nothing is read here
     there = freeze(project, [campaign], name="there")
     assert there.sha256 == here.sha256
