@@ -84,11 +84,11 @@ class Neighbours:
     def across(self) -> list[Near]:
         """Every held-out prompt that is near one that is trained on, with the nearest of the first few in the first band that finds any."""
         found: dict[int, tuple[float, int]] = {}
-        for bucket, same_words in self._buckets():
+        for bucket, same_words in self._buckets(of_both_sides=True):
             tests = [one for one in bucket if self._is_test[one] and one not in found]
-            trains = [one for one in bucket if not self._is_test[one]][:MOST_COMPARED] if tests else []
-            sets = [self._set_of(train) for train in trains]
-            for test in tests if trains else ():
+            trains = [one for one in bucket if not self._is_test[one]][:MOST_COMPARED]
+            sets = [self._set_of(train) for train in trains] if tests else []
+            for test in tests:
                 mine = self._set_of(test)
                 share, train = max(
                     (1.0 if same_words else _share(mine, theirs), self._prompts[train])
@@ -129,12 +129,16 @@ class Neighbours:
                             firsts.append((one, mine))
         return {f"{self._prompts[one]:016x}": top(one) for one in parents}
 
-    def _buckets(self) -> Iterator[tuple[list[int], bool]]:
-        """Prompts that one band holds together, in the order in which they came; and whether that band is the one of the same words."""
+    def _buckets(self, *, of_both_sides: bool = False) -> Iterator[tuple[list[int], bool]]:
+        """Prompts that one band holds together, in the order in which they came; and whether that band is the one of the same words.
+
+        of_both_sides  only where some are held out and some are not
+        """
         self._flush()
         if not self._prompts:
             return
         empty = np.diff(np.frombuffer(self._ends, np.uint64), prepend=np.uint64(0)) == 0
+        is_test = np.frombuffer(self._is_test, np.uint8)
         for number, file in enumerate(self._bands):
             file.seek(0)
             keys = np.frombuffer(file.read(), np.uint64)
@@ -142,7 +146,11 @@ class Neighbours:
             order = order[~empty[order]]
             starts = np.flatnonzero(np.diff(keys[order], prepend=keys[order][:1] + np.uint64(1)) != 0)
             lengths = np.diff(starts, append=len(order))
-            for start, length in zip(starts[lengths > 1], lengths[lengths > 1], strict=True):
+            is_wanted = lengths > 1
+            if of_both_sides and len(starts):
+                n_tests = np.add.reduceat(is_test[order], starts, dtype=np.int64)
+                is_wanted &= (n_tests > 0) & (n_tests < lengths)
+            for start, length in zip(starts[is_wanted], lengths[is_wanted], strict=True):
                 yield order[start : start + length].tolist(), number == N_BANDS
 
     def _set_of(self, one: int) -> frozenset[int]:

@@ -23,7 +23,7 @@ from generation.models import Candidate, JobArm, Prompt
 from training.formats.canonical import messages_in, text_of
 from training.selecting import Member
 
-CHUNK = 2000  # judgements, and those of the last prompt
+CHUNK = 500  # judgements, and those of the last prompt
 
 JUDGEMENT = ("pk", "key", "verdict", "strength", "source", "write_in", "assignment__task_id")
 MORE_OF_JUDGEMENT = (
