@@ -23,10 +23,14 @@ class Way:
     def most(self) -> int:
         return self._polite if time.monotonic() < self._until else self._most
 
-    def give(self) -> None:
-        """Pause if others have written lately; does nothing on PostgreSQL, where nobody waits for a lock."""
+    def look(self) -> None:
+        """See whether others have written."""
         if (version := _data_version()) != self._version:
             self._version, self._until = version, time.monotonic() + POLITE_SECONDS
+
+    def give(self) -> None:
+        """Pause if others have written lately; does nothing on PostgreSQL, where nobody waits for a lock."""
+        self.look()
         if time.monotonic() < self._until:
             time.sleep(PAUSE_SECONDS)
 

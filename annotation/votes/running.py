@@ -85,6 +85,7 @@ class _Worker:
         self.job, self.token, self.progress = job, token, progress
         self.choices = Choices.parse(job.choices)
         self.tell_at = 0.0
+        self.way = Way(chunks.CHUNK_LINES, polite=chunks.POLITE_LINES)
 
     def run(self) -> None:
         if self.job.checked_at is None or not scratch_path(self.job, "checked").exists():
@@ -137,6 +138,7 @@ class _Worker:
         if time.monotonic() < self.tell_at:
             return
         self.tell_at = time.monotonic() + TELL_SECONDS
+        self.way.look()  # chunks are read ahead: the first of them are small already where others write
         self._beat(step=n_rows, message=f"Checking: {n_rows:,} rows read.", n_rows=n_rows, n_bad=n_bad)
 
     def _prepare(self, found: Found) -> None:
@@ -158,10 +160,9 @@ class _Worker:
         done, offset, counts = job.step, job.offset, Counter(job.counts)
         of_set = PromptImport.objects.filter(pk=target.prompts.pk)
         with room_to_write(), settled_later(), self._groups() as groups, Store(target, models, groups) as store:
-            way = Way(chunks.CHUNK_LINES, polite=chunks.POLITE_LINES)
             ready: Chunk | None = None
-            for chunk in chain(store.chunks(scratch_path(job, "checked"), offset, lambda: way.most), [None]):
-                way.give()
+            for chunk in chain(store.chunks(scratch_path(job, "checked"), offset, lambda: self.way.most), [None]):
+                self.way.give()
                 store.prepare(chunk)
                 if ready:
                     done, offset = done + ready.n_lines, ready.end

@@ -52,3 +52,10 @@ def test_after_another_has_written_little_is_written_at_a_time_for_a_while(
     mine._until = 0.0
     mine.give()
     assert (mine.most, len(pauses)) == (1000, 1)
+
+
+def test_who_only_looks_does_not_pause(pauses: list[float]):
+    mine = Way(1000, polite=100)
+    write_elsewhere()
+    mine.look()
+    assert (mine.most, pauses) == (100 if connection.vendor == "sqlite" else 1000, [])
