@@ -6,6 +6,7 @@ its input, or where nobody takes its answers.
 
 import fcntl
 import marshal
+import os
 import struct
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -14,6 +15,7 @@ from typing import IO, Any, NamedTuple
 
 from core.behind import Behind
 
+NICE = 10  # people who wait for a page come first
 IDS = "\0ids"  # stands for the ids among the parameters of a statement: no text of a database is equal to it
 PIPE_BYTES = 1 << 20
 LENGTH = struct.Struct("<Q")
@@ -126,6 +128,7 @@ def _opener(vendor: str) -> Callable[[Any], Ask]:
 
 def main(vendor: str) -> None:
     """Takes (where the database is, steps), then ids again and again; says ("", answers) to each, or (what failed, {})."""
+    os.nice(NICE)
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     opened, ask = _opener(vendor), None
     with suppress(EOFError, BrokenPipeError), Behind(ahead=1) as behind:

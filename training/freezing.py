@@ -15,6 +15,7 @@ from django.db.models.functions import Now
 
 from accounts.audit import record
 from accounts.models import Project, User
+from annotation.at_work import newest_event
 from annotation.models import Assignment, Campaign
 from core import jobs
 from core.asking import Answers, answering
@@ -22,6 +23,7 @@ from core.beating import Keeper, attempt
 from core.bulk import Rows, analyze, undisturbed
 from core.errors import Conflict, DomainError, require
 from core.storage import store_directory, workspace
+from core.way import Way
 from training.card import write_card
 from training.formats.ballots import SPLITS, Counts, Split
 from training.formats.files import RECORDS, RowFiles, write_description, write_near
@@ -178,10 +180,11 @@ def _write_files(
     directory: Path, snapshot: Snapshot, keeper: Keeper, builder: Builder, answers: Callable[..., Answers]
 ) -> str:
     """The rows, their lineage and the full format, in one walk over the judgements; returns the dataset's hash."""
-    records = Records(snapshot, builder.reader)
+    records, way = Records(snapshot, builder.reader), Way(0, polite=0, others=newest_event)
     with RowFiles(directory, with_unpaired=builder.recipe.policy.unpaired, extra=RECORDS) as files:
         files.add_extra(records.headers)
         for chunk in builder.reader.chunks(recorded_members(snapshot), answers):
+            way.give()
             keeper.beat(step=sum(builder.counts.judgements.values()))
             for built in builder.rows(chunk):
                 files.add(built)

@@ -13,6 +13,7 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
+from annotation.at_work import newest_event
 from annotation.models import VoteImport
 from annotation.votes import chunks
 from annotation.votes.becoming import lay_out, show, take_back, target_of
@@ -85,7 +86,7 @@ class _Worker:
         self.job, self.token, self.progress = job, token, progress
         self.choices = Choices.parse(job.choices)
         self.tell_at = 0.0
-        self.way = Way(chunks.CHUNK_LINES, polite=chunks.POLITE_LINES)
+        self.way = Way(chunks.CHUNK_LINES, polite=chunks.POLITE_LINES, others=newest_event)
 
     def run(self) -> None:
         if self.job.checked_at is None or not scratch_path(self.job, "checked").exists():

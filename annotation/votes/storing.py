@@ -32,9 +32,9 @@ from core.ids import new_key
 from generation.groups import Groups
 from generation.models import Candidate, Prompt
 
-TOLD_AFTER = (
-    10_000  # rows of an attempt: enough for PostgreSQL to see that the tables looked into are not empty any more
-)
+# Rows of an attempt after which PostgreSQL is told that these tables are not empty any more: first so that people who judge beside a
+# first import are not read along whole tables by plans of empty ones, then so that its own look-ups are not.
+TOLD_FIRST, TOLD_AFTER = 3_000, 10_000
 KEPT_PEOPLE = 200_000  # ids of people held in memory; more of them are asked for again
 WRITTEN = (
     Annotator, Assignment, Candidate, ComparisonTask, Flag, Judgement, Prompt, RankedCandidate, Score, TaskCandidate,
@@ -108,6 +108,8 @@ class Store:
         if chunk is None:
             return
         before, self.n_lines = self.n_lines, self.n_lines + chunk.n_lines
+        if before < TOLD_FIRST <= self.n_lines:
+            analyze(self.n_lines, *WRITTEN)
         if before < TOLD_AFTER <= self.n_lines:
             analyze(self.n_lines, Prompt, Candidate, ComparisonTask, TaskCandidate)
         lines = chunk.lines
