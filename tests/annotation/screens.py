@@ -12,6 +12,7 @@ from tests.annotation.builders import make_campaign, make_job, make_project, mak
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
+READY = "html:not([data-sending]) [data-stage][data-ready]"  # keys count
 PASSWORD = "a long password"  # of tests.annotation.builders.make_user
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 TEXT = (
@@ -63,7 +64,7 @@ class Desk:
 
     def ready(self) -> None:
         """Wait until nothing is on its way and keys count: one within 200 ms of a new task is taken for one that came too late."""
-        self.page.wait_for_selector("html:not([data-sending]) [data-stage][data-ready]")
+        self.page.wait_for_selector(READY)
 
     def begin(self) -> None:
         """Start judging."""

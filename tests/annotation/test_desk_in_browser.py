@@ -12,7 +12,7 @@ from annotation.models import Assignment, Campaign, Flag, Question, Workday
 from annotation.people import annotator_for
 from tests.annotation.builders import make_campaign, make_project, make_user
 from tests.annotation.checks import violations
-from tests.annotation.screens import OVERFLOW, PASSWORD, assert_accessible
+from tests.annotation.screens import OVERFLOW, PASSWORD, READY, assert_accessible
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -50,7 +50,7 @@ def test_a_question_comes_back_answered_and_is_a_ruling_in_everybodys_drawer(pag
     page.click("main >> text=Start judging")
     page.wait_for_selector("#judge")
     first = page.url
-    page.wait_for_timeout(300)
+    page.wait_for_selector(READY)
     page.keyboard.press("q")
     page.wait_for_selector("#ask-text:focus")
     page.keyboard.type("Is a refusal better than a wrong answer?")
@@ -76,7 +76,7 @@ def test_a_question_comes_back_answered_and_is_a_ruling_in_everybodys_drawer(pag
 
     office.sign_in(page, office.ben, "annotate/")
     page.click("main >> text=Start judging")
-    page.wait_for_selector("#judge")
+    page.wait_for_selector(READY)
     page.keyboard.press("g")
     page.wait_for_selector("#guidelines[open] #rulings >> text=Is a refusal better")
     page.fill("#guidelines input[type=search]", "no such words")

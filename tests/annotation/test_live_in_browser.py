@@ -14,13 +14,12 @@ from annotation.models import Judgement, Question, Turn
 from generation.sampling_run import run_generation
 from tests.annotation.builders import make_user
 from tests.annotation.live_world import WORDS, make_live
-from tests.annotation.screens import OVERFLOW, PASSWORD, assert_accessible
+from tests.annotation.screens import OVERFLOW, PASSWORD, READY, assert_accessible
 from tests.generation.stub_vllm import StubVllm
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-READY = "html:not([data-sending]) [data-stage][data-ready]"  # keys count: one that came too early is passed over
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 
