@@ -8,6 +8,7 @@ Of a million prompts about 20 MB are held; the rest lies in files.
 """
 
 import re
+import sys
 from array import array
 from collections.abc import Iterator, Sequence
 from os import SEEK_END
@@ -25,8 +26,10 @@ N_BANDS, N_ROWS = 16, 4
 MOST_CHARS = 200_000  # of a prompt; what follows is not compared
 MOST_COMPARED = 8  # prompts of a bucket with which each other one is compared
 BATCH_CHARS = 1 << 18  # of arrays that stay near the processor
+SORTED_AT_ONCE = 1 << 16  # prompts
 IN_MEMORY_BYTES = 1 << 20  # of each file, before it goes to disk
 
+_HIGHEST = 3 if sys.byteorder == "little" else 0  # of the four parts of 64 bits
 _WORDS = re.compile(r"[^\W_]+")
 # Of ASCII letters the small ones, a blank for all but letters and digits; the end of a prompt as the end of a line.
 _LEVEL = bytes(code if code > 127 else ord(chr(code).lower()) if chr(code).isalnum() else 32 for code in range(256))
@@ -139,11 +142,8 @@ class Neighbours:
             return
         empty = np.diff(np.frombuffer(self._ends, np.uint64), prepend=np.uint64(0)) == 0
         is_test = np.frombuffer(self._is_test, np.uint8)
-        for number, file in enumerate(self._bands):
-            file.seek(0)
-            keys = np.frombuffer(file.read(), np.uint64)
-            order = np.argsort(keys, kind="stable")
-            order = order[~empty[order]]
+        for number, keys, part in self._parts(~empty):
+            order = part[np.argsort(keys[part], kind="stable")]
             starts = np.flatnonzero(np.diff(keys[order], prepend=keys[order][:1] + np.uint64(1)) != 0)
             lengths = np.diff(starts, append=len(order))
             is_wanted = lengths > 1
@@ -152,6 +152,21 @@ class Neighbours:
                 is_wanted &= (n_tests > 0) & (n_tests < lengths)
             for start, length in zip(starts[is_wanted], lengths[is_wanted], strict=True):
                 yield order[start : start + length].tolist(), number == N_BANDS
+
+    def _parts(self, is_wanted: NDArray[np.bool_]) -> Iterator[tuple[int, Numbers, NDArray[np.int64]]]:
+        """(band, its keys, those of the wanted prompts whose keys begin with the same bits), in the order of keys.
+
+        What is sorted at a time is the same whatever the number of prompts.
+        """
+        n_bits = (len(self._prompts) // SORTED_AT_ONCE).bit_length()
+        for number, file in enumerate(self._bands):
+            file.seek(0)
+            keys = np.frombuffer(file.read(), np.uint64)
+            beginnings = (keys.view(np.uint16)[_HIGHEST::4] >> np.uint16(16 - n_bits)) if n_bits else None
+            for part in range(1 << n_bits):
+                is_mine = is_wanted if beginnings is None else is_wanted & (beginnings == part)
+                yield number, keys, np.flatnonzero(is_mine)
+            del keys, beginnings  # before the next are read
 
     def _set_of(self, one: int) -> frozenset[int]:
         start = self._ends[one - 1] if one else 0

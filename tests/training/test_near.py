@@ -88,6 +88,17 @@ def test_it_is_called_near_only_if_it_is_and_batches_change_nothing(prompts):
         near.BATCH_CHARS = before
 
 
+@pytest.mark.parametrize("at_once", [1, 7, 100, 1000])
+def test_how_many_are_sorted_at_a_time_changes_nothing(monkeypatch, at_once):
+    draw = random.Random(at_once)
+    texts = [" ".join(draw.choices(WORDS[:6], k=draw.randrange(5))) for _ in range(600)]
+    found = gathered(*((draw.choice(["train", "test"]), text) for text in texts))
+    expected = [list(found._buckets()), found.across(), found.twins()]
+    assert len(expected[0]) > 100 and expected[1] and expected[2]
+    monkeypatch.setattr(near, "SORTED_AT_ONCE", at_once)
+    assert [list(found._buckets()), found.across(), found.twins()] == expected
+
+
 def test_near_ones_of_near_ones_are_one_group():
     chain = [LONG, f"{LONG} and", f"{LONG} and night", f"{LONG} and night here", "Something else altogether"]
     groups = gathered(*(("train", text) for text in chain)).twins()
