@@ -121,7 +121,9 @@ def json_data(value: Any, element_id: str) -> SafeString:
 
 @register.filter
 def listed(value: Any) -> str:
-    """A list in words: ``a, b, c``; anything else as it is."""
+    """A list in words: ``a, b, c``; names and values likewise; anything else as it is."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {each}" for name, each in value.items())
     return ", ".join(str(each) for each in value) if isinstance(value, list | tuple | set) else str(value)
 
 
