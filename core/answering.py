@@ -98,7 +98,7 @@ def _whole(file: IO[bytes], n_bytes: int) -> bytes:
 
 def widen(file: IO[bytes]) -> None:
     """Let a pipe hold a good part of an answer, so that it is passed on in few pieces."""
-    with suppress(OSError):
+    with suppress(OSError, AttributeError):  # of Linux alone
         fcntl.fcntl(file, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
 

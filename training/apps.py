@@ -1,5 +1,5 @@
 from django.apps import AppConfig
-from django.db.models.signals import post_migrate
+from django.db.models.signals import post_migrate, pre_migrate
 
 
 class TrainingConfig(AppConfig):
@@ -9,7 +9,8 @@ class TrainingConfig(AppConfig):
     def ready(self) -> None:
         from generation.registry import add_lineage_source
         from training.lineage_links import links_of
-        from training.sealed import guard
+        from training.sealed import guard, release
 
         add_lineage_source(links_of)
+        pre_migrate.connect(release, sender=self)
         post_migrate.connect(guard, sender=self)

@@ -1,6 +1,7 @@
 """What was frozen stays as it was, whoever writes to the database: triggers on the recipe and on the membership.
 
-They are made after every migration. Files have their hashes (``training.snapshots``), and text that is erased makes a new revision of
+They are made after every migration and taken away before one: SQLite changes a table by making another one, and what hangs on the old
+one would refuse that. Files have their hashes (``training.snapshots``), and text that is erased makes a new revision of
 them; the membership and the hash of the rows stay.
 """
 
@@ -59,6 +60,25 @@ SQLITE = (
         for event in ("INSERT", "UPDATE", "DELETE")
     ),
 )
+
+
+TRIGGERS = {
+    "training_snapshot": ("frozen_recipe",),
+    "training_snapshotjudgement": (
+        "frozen_member", "frozen_members", "frozen_member_insert", "frozen_member_update", "frozen_member_delete",
+    ),
+}  # fmt: skip
+
+
+def release(sender: AppConfig, *, using: str, **_: Any) -> None:
+    """Take the triggers away. A receiver of ``pre_migrate``."""
+    connection = connections[using]
+    there = TRIGGERS.keys() & set(connection.introspection.table_names())
+    with connection.cursor() as cursor:
+        for table in sorted(there):
+            place = f" ON {table}" if connection.vendor == "postgresql" else ""
+            for name in TRIGGERS[table]:
+                cursor.execute(f"DROP TRIGGER IF EXISTS {name}{place}")
 
 
 def guard(sender: AppConfig, *, using: str, **_: Any) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 from django.apps import apps
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, connection, models, transaction
+from django.db.models.signals import post_migrate, pre_migrate
 
 from tests.training.judged import freeze, judge, make_annotator, make_judged, make_project
 from training.models import Snapshot, SnapshotJudgement
@@ -75,6 +76,24 @@ def test_a_membership_whose_freeze_failed_is_read_anew(frozen):
     )
     other.members.all().delete()
     other.delete()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_migration_may_change_the_tables_of_what_was_frozen(frozen):
+    """SQLite makes another table and moves the rows there."""
+    name, longer = Snapshot._meta.get_field("name"), models.CharField(max_length=120)
+    longer.set_attributes_from_name("name")
+    longer.model = Snapshot
+    training = apps.get_app_config("training")
+    told = {"sender": training, "app_config": training, "verbosity": 0, "interactive": False, "using": "default"}
+    for before, after in ((name, longer), (longer, name)):
+        pre_migrate.send(**told)
+        with connection.schema_editor() as editor:
+            editor.alter_field(Snapshot, before, after)
+        post_migrate.send(**told)
+    with pytest.raises(IntegrityError, match="A frozen dataset does not change"), transaction.atomic():
+        frozen.members.all().delete()
+    check_snapshot(frozen)
 
 
 def test_the_triggers_are_made_once_and_again(frozen):
