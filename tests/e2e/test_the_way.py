@@ -80,8 +80,12 @@ class Walk:
         if note:
             self.page.locator("#next-step input[name=note]").fill(note)
         # The board draws itself anew every two seconds; a click on a node that has just gone is not a user's experience.
-        self.page.locator("#next-step").get_by_role("button", name=re.compile(label)).click()
-        self.page.wait_for_load_state()
+        self.follow(self.page.locator("#next-step").get_by_role("button", name=re.compile(label)))
+
+    def follow(self, button) -> None:
+        """Press what leads to a page and wait for that page: Chromium refuses a reload while it changes from one to the next."""
+        with self.page.expect_navigation():
+            button.click()
 
     def judge(self) -> None:
         self.page.locator("#next-step").get_by_role("link", name="Judge answers").click(timeout=STEP_MS)
@@ -152,7 +156,7 @@ def test_the_whole_way_through_the_pages(page, demo_site: DemoSite, tmp_path: Pa
     page.goto(walk.board)
     walk.press("Train the policy")
     walk.reload()
-    page.get_by_role("button", name=re.compile("Train a reward model")).click()
+    walk.follow(page.get_by_role("button", name=re.compile("Train a reward model")))
     walk.wait_until_done("train")
     curves(walk)
 
