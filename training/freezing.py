@@ -166,14 +166,21 @@ def _write(snapshot: Snapshot, keeper: Keeper, answers: Callable[..., Answers]) 
     totals = {**totals, "left_out": left_out}
     n_rows = sum(counts.rows.values())
     keeper.beat(step=snapshot.total_steps)
-    jobs.finish(
-        snapshot,
-        keeper.token,
-        message=f"{n_rows:,} rows",
-        counts=totals,
-        sha256=sha256,
-        artifact_sha256=artifact_sha256,
-    )
+    with transaction.atomic():
+        jobs.finish(
+            snapshot,
+            keeper.token,
+            message=f"{n_rows:,} rows",
+            counts=totals,
+            sha256=sha256,
+            artifact_sha256=artifact_sha256,
+        )
+        is_cancelled = snapshot.status == jobs.JobStatus.CANCELLED
+        if is_cancelled:  # in its last moment: what has a hash is frozen, and could never be tried again
+            transaction.set_rollback(True)
+    if is_cancelled:
+        # With its files, so that an erasure finds what it has to erase there.
+        jobs.cancelled(snapshot, keeper.token, message="Cancelled", artifact_sha256=artifact_sha256)
 
 
 def _write_files(

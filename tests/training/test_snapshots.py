@@ -7,6 +7,7 @@ from django.db import connection, transaction
 from django.db.models import ProtectedError
 
 from annotation.models import Judgement
+from core.beating import Keeper
 from core.errors import Conflict, DomainError
 from core.jobs import JobStatus, request_cancel
 from core.storage import artifact_path, home, read_manifest, verify
@@ -302,6 +303,28 @@ def test_a_failed_freeze_tried_again_reads_the_judgements_anew():
     run_freeze(snapshot.pk)
     snapshot.refresh_from_db()
     assert snapshot.is_ready and snapshot.members.count() == 2
+
+
+def test_a_freeze_cancelled_in_its_last_moment_can_be_tried_again(monkeypatch):
+    project = make_project()
+    snapshot = start_freeze(project=project, name="late", campaigns=[make_judged(project)], by=None)
+    beat = Keeper.beat
+
+    def beat_then_cancel(self, **progress):
+        beat(self, **progress)
+        if progress.get("step") == self.job.total_steps:
+            request_cancel(Snapshot.objects.get(pk=self.job.pk))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Keeper, "beat", beat_then_cancel)
+        run_freeze(snapshot.pk)
+    snapshot.refresh_from_db()
+    assert (snapshot.status, snapshot.sha256) == (JobStatus.CANCELLED, "")
+    freeze_again(snapshot, by=None)
+    run_freeze(snapshot.pk)
+    snapshot.refresh_from_db()
+    assert snapshot.is_ready
+    check_snapshot(snapshot)
 
 
 def test_another_projects_campaign_and_a_taken_name_are_refused():
