@@ -64,6 +64,7 @@ def answering(*, apart: bool) -> "Iterator[Callable[[Sequence[Step], Wanted], An
         stdin=subprocess.PIPE,  # its closing tells the child that we are gone
         stdout=subprocess.PIPE,
         cwd=settings.BASE_DIR,
+        start_new_session=True,  # a Ctrl-C in the terminal reaches the worker, which may first end what it does
     )
     try:
         yield partial(_by_another, child)

@@ -1,5 +1,6 @@
 """Statements answered by a process of its own."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -75,6 +76,11 @@ def test_another_process_answers_as_this_one_does(groups: list[int], children: C
     assert len(first["permissions"]) == len(first["given"][groups[0]]) == 3
     assert {key[0] for key in second["again"]} == {groups[3]}
     assert not any(none.values())
+
+
+def test_a_ctrl_c_in_the_terminal_is_for_the_worker_alone(children: Children):
+    with answering(apart=True):
+        assert os.getpgid(children[0].pid) == children[0].pid != os.getpgrp()
 
 
 def test_what_is_not_committed_is_read_here(groups: list[int], children: Children):
