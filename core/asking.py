@@ -3,6 +3,7 @@
 A thread would not do: reading rows takes the interpreter's lock again and again, and who works gives it away every 5 ms only.
 """
 
+import os
 import subprocess
 import sys
 from collections import deque
@@ -94,7 +95,7 @@ def _place() -> Any:
     if connection.vendor == "postgresql":
         info = connection.connection.info
         return info.get_parameters() | {"password": info.password}
-    return str(connection.settings_dict["NAME"])
+    return os.path.abspath(connection.settings_dict["NAME"])  # the process has another working directory
 
 
 def _by_another(child: "subprocess.Popen[bytes]", steps: Sequence[Step], wanted: Wanted) -> Answers:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, Permission
-from django.db import OperationalError, transaction
+from django.db import OperationalError, connection, transaction
 
 from core import asking
 from core.answering import Step
@@ -81,6 +81,17 @@ def test_another_process_answers_as_this_one_does(groups: list[int], children: C
 def test_a_ctrl_c_in_the_terminal_is_for_the_worker_alone(children: Children):
     with answering(apart=True):
         assert os.getpgid(children[0].pid) == children[0].pid != os.getpgrp()
+
+
+def test_a_database_is_found_from_any_working_directory(
+    groups: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    if connection.vendor == "sqlite":
+        monkeypatch.setitem(connection.settings_dict, "NAME", os.path.relpath(connection.settings_dict["NAME"]))
+    with answering(apart=True) as answers:
+        ((_, found),) = answers(steps(), [("", groups[:1])])
+    assert list(found["groups"]) == groups[:1]
 
 
 def test_what_is_not_committed_is_read_here(groups: list[int], children: Children):
