@@ -80,8 +80,8 @@ class Keeper:
                     try:
                         return future.result(timeout=BEAT_SECONDS)
                     except NotYet:
-                        if future.done():
-                            raise  # the work's own timeout, not ours
+                        if future.done():  # the timeout was the work's own, or it has ended since
+                            return future.result()
                         self._beat_if_the_database_answers(progress())
             except (CancelAsked, LeaseLost):
                 if on_stop is not None:

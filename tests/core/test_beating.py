@@ -1,4 +1,5 @@
 import errno
+from concurrent.futures import Future, wait
 from typing import Any
 
 import pytest
@@ -103,3 +104,27 @@ def test_work_in_small_steps_beats_once_a_second(job, monkeypatch):
 
     attempt(job, work, seconds=60, what="The import")
     assert steps == [0, 0, 2, 2, 4]
+
+
+def test_work_that_ends_while_its_lease_is_to_be_renewed_is_done(job, monkeypatch):
+    """The wait for it ran out, and then it ended, before it was asked whether it has."""
+
+    class Late(Future[str]):
+        def result(self, timeout: float | None = None) -> str:
+            if timeout is not None:
+                wait([self])
+                raise TimeoutError
+            return super().result()
+
+    monkeypatch.setattr("concurrent.futures.thread._base.Future", Late)
+    keeper = Keeper(job, jobs.claim(job))
+    assert keeper.while_beating(lambda: "done") == "done"
+
+
+def test_a_timeout_of_the_works_own_is_raised(job):
+    def work() -> None:
+        raise TimeoutError("no answer")
+
+    keeper = Keeper(job, jobs.claim(job))
+    with pytest.raises(TimeoutError, match="no answer"):
+        keeper.while_beating(work)
