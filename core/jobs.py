@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from celery import current_app
 from django.apps import apps
-from django.db import models, transaction
+from django.db import connection, models, transaction
 from django.db.models import ExpressionWrapper, F, Q
 from django.db.models.functions import Coalesce, Now
 
@@ -188,6 +188,9 @@ def release(job: JobFields, token: str, *, note: str, is_failure: bool = False) 
 
     is_failure  count it among the attempts after which a job is given up; who only waits has not failed
     """
+    # Where the database did not answer, this connection may be the one that was lost: it is asked by another then.
+    if not connection.in_atomic_block:
+        connection.close_if_unusable_or_obsolete()
     return try_move(
         job,
         JobStatus.QUEUED,

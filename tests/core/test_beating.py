@@ -2,8 +2,9 @@ import errno
 from concurrent.futures import Future, wait
 from typing import Any
 
+import psycopg
 import pytest
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, connection
 
 from accounts.models import Project
 from core import beating, jobs
@@ -60,6 +61,19 @@ def test_a_database_that_did_not_answer_sends_the_job_back_to_the_queue(job, pro
     assert job.status == JobStatus.QUEUED
     assert "the import goes on in a moment" in job.message
     assert tried(job).status == JobStatus.SUCCEEDED
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_a_job_goes_back_by_another_connection_than_the_one_that_was_lost(job):
+    def work(job: PromptImport, keeper: Keeper) -> None:
+        info = connection.connection.info
+        with psycopg.connect(**info.get_parameters(), password=info.password) as other:
+            other.execute("SELECT pg_terminate_backend(%s)", [info.backend_pid])
+        keeper.beat()
+
+    attempt(job, work, seconds=60, what="The import")
+    assert PromptImport.objects.get(pk=job.pk).status == JobStatus.QUEUED
 
 
 def test_a_cancel_is_heard_at_the_next_beat(job):
