@@ -14,7 +14,8 @@ from annotation.judge import submit_judgement
 from annotation.models import Annotator, Assignment, Campaign, ComparisonTask, Judgement, TaskCandidate
 from annotation.people import annotator_for
 from annotation.protocol import Said
-from core.ids import content_sha256, group_sha256, sha256_hex, split_for
+from core.bulk import Rows
+from core.ids import content_sha256, group_sha256, new_key, sha256_hex, split_for
 from generation.models import Candidate, GenerationJob, JobArm, ModelVersion, Prompt, PromptSet
 
 _numbers = count(1)
@@ -137,23 +138,17 @@ def grown_campaign(n_tasks: int, overlap: int = 5) -> Campaign:
     campaign = make_campaign(n_tasks=1, overlap=overlap)
     task = campaign.tasks.get()
     dice = random.Random(1)
-    tasks = ComparisonTask.objects.bulk_create(
-        [
-            ComparisonTask(
-                campaign=campaign,
-                prompt_id=task.prompt_id,
-                candidates_sha256=f"{number:064x}",
-                seats=overlap,
-                position=dice.randrange(2**31),
-            )
-            for number in range(n_tasks - 1)
-        ],
-        batch_size=2000,
+    rows = Rows(
+        ComparisonTask,
+        *("key", "candidates_sha256", "position"),
+        campaign_id=campaign.pk,
+        prompt_id=task.prompt_id,
+        seats=overlap,
     )
+    rows.insert((new_key(), f"{number:064x}", dice.randrange(2**31)) for number in range(n_tasks - 1))
     slots = list(task.slots.values_list("slot", "candidate_id"))
-    TaskCandidate.objects.bulk_create(
-        [TaskCandidate(task=each, slot=slot, candidate_id=pk) for each in tasks for slot, pk in slots], batch_size=4000
-    )
+    others = campaign.tasks.exclude(pk=task.pk).values_list("pk", flat=True)
+    Rows(TaskCandidate, "task_id", "slot", "candidate_id").insert((each, *slot) for each in others for slot in slots)
     Campaign.objects.filter(pk=campaign.pk).update(n_tasks=n_tasks)
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:

@@ -9,6 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from annotation import prepared
 from annotation.assign import next_assignment
 from annotation.models import Annotator, Assignment, Campaign, ComparisonTask, Place
+from core.bulk import Rows
 from core.ids import new_key
 from tests.annotation.builders import grown_campaign, judge, make_annotator
 
@@ -18,13 +19,10 @@ pytestmark = pytest.mark.django_db
 def have_done(annotator: Annotator, campaign: Campaign, n_done: int) -> None:
     """This person has judged the first ``n_done`` tasks of the line, and nobody else any: all of them still have free seats."""
     done = list(campaign.tasks.order_by("line").values_list("pk", "line")[:n_done])
-    Assignment.objects.bulk_create(
-        [
-            Assignment(task_id=pk, annotator=annotator, seat=0, display_order=[0, 1], status="submitted", key=new_key())
-            for pk, _ in done
-        ],
-        batch_size=2000,
+    turns = Rows(
+        Assignment, "key", "task_id", annotator_id=annotator.pk, seat=0, display_order=[0, 1], status="submitted"
     )
+    turns.insert((new_key(), pk) for pk, _ in done)
     ComparisonTask.objects.filter(pk__in=[pk for pk, _ in done[:500]]).update(n_taken=1, n_submitted=1)
     Place.objects.create(annotator=annotator, campaign=campaign, n_submitted=n_done, hand=done[-1][1])
 
