@@ -6,6 +6,7 @@ No skip allowed:     WHETSTONE_REQUIRE_ALL=1
 """
 
 import contextlib
+import gc
 import os
 import re
 import shutil
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 # No deadline: this suite times nothing, and a shared machine is slow at random.
 hypothesis_settings.register_profile("whetstone", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.load_profile("whetstone")
+
+gc.set_threshold(100_000, 20, 50)  # the usual one costs a tenth of the run: it searches millions of objects that stay
 
 CHROMIUM_OPTIONS = [
     "--no-sandbox",

@@ -19,6 +19,7 @@ os.environ |= {"WHETSTONE_HOME": str(TEST_HOME), "WHETSTONE_ENV_FILE": "", "WHET
 from config.settings import *  # noqa: E402, F403
 from config.settings import DATABASES, sqlite_database  # noqa: E402
 
+WHITENOISE_AUTOREFRESH = True  # else each test client, having middleware of its own, lists all static files first
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 if TEST_DATABASE == "postgres":
