@@ -13,11 +13,25 @@ from tests.annotation.builders import make_user
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
+class Clock:
+    """Time that passes only where the test lets it, and while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now, self.pauses = 100.0, list[float]()
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+
+
 @pytest.fixture
-def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    slept: list[float] = []
-    monkeypatch.setattr(way.time, "sleep", slept.append)
-    return slept
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(way, "time", clock)
+    return clock
 
 
 def write_elsewhere() -> None:
@@ -32,36 +46,41 @@ def write_elsewhere() -> None:
     thread.join()
 
 
-def test_who_is_alone_writes_without_a_pause(pauses: list[float]):
+def n_people() -> int:
+    return get_user_model().objects.count()
+
+
+def test_who_is_alone_writes_without_a_pause(clock: Clock):
     mine = Way(1000, polite=100, others=lambda: 0)
     make_user("Ana")
     mine.give()
-    assert (mine.most, pauses) == (1000, [])
+    assert (mine.most, clock.pauses) == (1000, [])
 
 
-def test_after_another_was_at_work_little_is_written_at_a_time_for_a_while(
-    pauses: list[float], monkeypatch: pytest.MonkeyPatch
-):
-    mine = Way(1000, polite=100, others=lambda: get_user_model().objects.count())
+def test_after_another_was_at_work_little_is_written_at_a_time_for_a_while(clock: Clock):
+    mine = Way(1000, polite=100, others=n_people)
     write_elsewhere()
     mine.give()
-    assert (mine.most, pauses) == (100, [way.PAUSE_SECONDS])
-    monkeypatch.setattr(way, "POLITE_SECONDS", 0.0)
-    mine._until = 0.0
+    assert (mine.most, clock.pauses) == (100, [way.PAUSE_SECONDS])
+    clock.now += way.POLITE_SECONDS - 0.1
+    assert mine.most == 100
+    clock.now += 0.1
     mine.give()
-    assert (mine.most, len(pauses)) == (1000, 1)
+    assert (mine.most, len(clock.pauses)) == (1000, 1)
 
 
-def test_a_pause_is_longer_than_what_was_written_took(pauses: list[float]):
-    mine = Way(1000, polite=100, others=lambda: get_user_model().objects.count())
+@pytest.mark.parametrize(("worked", "paused"), [(0.01, 0.05), (0.2, 0.2), (3.0, 0.5)])
+def test_a_pause_is_as_long_as_the_work_before_it_within_bounds(clock: Clock, worked: float, paused: float):
+    mine = Way(1000, polite=100, others=n_people)
     write_elsewhere()
-    mine._began -= 0.2
-    mine.give()
-    assert pauses == [pytest.approx(0.2 * way.PAUSED, rel=0.2)]
+    for _ in range(2):  # the pause itself is no work
+        clock.now += worked
+        mine.give()
+    assert clock.pauses == pytest.approx([paused, paused])
 
 
-def test_who_only_looks_does_not_pause(pauses: list[float]):
-    mine = Way(1000, polite=100, others=lambda: get_user_model().objects.count())
+def test_who_only_looks_does_not_pause(clock: Clock):
+    mine = Way(1000, polite=100, others=n_people)
     write_elsewhere()
     mine.look()
-    assert (mine.most, pauses) == (100, [])
+    assert (mine.most, clock.pauses) == (100, [])
