@@ -1,11 +1,18 @@
 """A freeze goes on while people judge."""
 
 import threading
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from django.db import connection
 
-from core import asking
+from annotation.assign import next_assignment
+from core import asking, way
+from tests.annotation.builders import make_annotator as make_open_annotator
+from tests.annotation.builders import make_campaign as make_open_campaign
 from tests.annotation.builders import make_user
 from tests.training.judged import (
     freeze,
@@ -14,24 +21,28 @@ from tests.training.judged import (
     make_answer,
     make_arm,
     make_campaign,
+    make_judged,
     make_project,
     make_prompt,
     make_set,
     make_task,
 )
+from training.records import Records
 from training.rows import recorded_members
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def write_elsewhere() -> None:
-    def write() -> None:
+def elsewhere(work: Callable[[], object]) -> None:
+    """Do it over another connection."""
+
+    def whole() -> None:
         try:
-            make_user("Ben")
+            work()
         finally:
             connection.close()
 
-    thread = threading.Thread(target=write)
+    thread = threading.Thread(target=whole)
     thread.start()
     thread.join()
 
@@ -46,7 +57,7 @@ def test_its_job_beats_after_somebody_else_has_written(monkeypatch: pytest.Monke
     snapshot = freeze(project, [campaign])
     members = recorded_members(snapshot)
     found = [next(members)]
-    write_elsewhere()
+    elsewhere(lambda: make_user("Ben"))
     project.save()
     found += list(members)
     assert [member.content_sha256 for member in found] == sorted(member.content_sha256 for member in found)
@@ -70,3 +81,23 @@ def test_another_process_that_reads_gives_the_same_bytes(monkeypatch: pytest.Mon
     there = freeze(project, [campaign], name="there")
     assert there.sha256 == here.sha256
     assert there.artifact_sha256 == here.artifact_sha256
+
+
+@pytest.mark.parametrize("is_judging", [False, True])
+def test_it_pauses_between_two_handfuls_while_somebody_judges(monkeypatch: pytest.MonkeyPatch, is_judging: bool):
+    slept: list[float] = []
+    monkeypatch.setattr("training.reading.CHUNK", 1)
+    monkeypatch.setattr(way, "time", SimpleNamespace(monotonic=time.monotonic, sleep=slept.append))
+    project = make_project()
+    campaign = make_judged(project, ["A", "B", "A"])
+    beside = make_open_campaign(project, n_tasks=1)
+    ana, real = make_open_annotator(project), Records.lines
+
+    def lines(records: Records, chunk: Any) -> Any:
+        if is_judging and not slept:
+            elsewhere(lambda: next_assignment(ana, beside))
+        return real(records, chunk)
+
+    monkeypatch.setattr(Records, "lines", lines)
+    freeze(project, [campaign])
+    assert bool(slept) == is_judging
