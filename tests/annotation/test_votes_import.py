@@ -356,14 +356,15 @@ def test_a_worker_that_lost_its_lease_writes_nothing_more(project: Project, monk
     assert (job.status, Judgement.objects.count()) == (JobStatus.RUNNING, 0)
 
 
-def test_the_database_is_told_once_that_its_tables_are_not_empty_any_more(
+def test_the_database_is_told_twice_that_its_tables_are_not_empty_any_more(
     project: Project, small_chunks: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[int] = []
+    told: list[tuple[int, bool, bool]] = []
+    monkeypatch.setattr(storing, "TOLD_FIRST", 2)
     monkeypatch.setattr(storing, "TOLD_AFTER", 5)
-    monkeypatch.setattr(storing, "analyze", lambda n, *models: told.append(n))
+    monkeypatch.setattr(storing, "analyze", lambda n, *models: told.append((n, Assignment in models, Prompt in models)))
     import_votes(project, *mixed(20))
-    assert told == [6]
+    assert told == [(3, True, True), (6, False, True)]  # for people beside it, then for its own look-ups
 
 
 def test_only_prompts_that_were_here_may_be_stored() -> None:
