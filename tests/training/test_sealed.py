@@ -6,6 +6,7 @@ import pytest
 from django.apps import apps
 from django.db import IntegrityError, connection, models, transaction
 from django.db.models.signals import post_migrate, pre_migrate
+from django.utils import timezone
 
 from tests.training.judged import freeze, judge, make_annotator, make_judged, make_project
 from training.models import Snapshot, SnapshotJudgement
@@ -33,10 +34,14 @@ CHANGES: dict[str, Callable[[Snapshot], object]] = {
     "delete members": lambda one: one.members.all().delete(),
     "delete one": lambda one: one.members.first().delete(),
     "move one": lambda one: one.members.filter(pk=one.members.first().pk).update(split="test"),
-    "save one": lambda one: SnapshotJudgement.objects.filter(snapshot=one).update(snapshot_id=one.pk),
+    "write all": lambda one: SnapshotJudgement.objects.filter(snapshot=one).update(snapshot_id=one.pk),
     "delete it": lambda one: one.delete(),
     "another recipe": lambda one: Snapshot.objects.filter(pk=one.pk).update(pair_policy={"aggregation": "votes"}),
     "another hash": lambda one: Snapshot.objects.filter(pk=one.pk).update(sha256="0" * 64),
+    "another key": lambda one: Snapshot.objects.filter(pk=one.pk).update(key="another-key2"),
+    "another project": lambda one: Snapshot.objects.filter(pk=one.pk).update(project=make_project()),
+    "another moment": lambda one: Snapshot.objects.filter(pk=one.pk).update(sealed_at=timezone.now()),
+    "other facts": lambda one: Snapshot.objects.filter(pk=one.pk).update(facts={"models": ["its own"]}),
     "no hash": lambda one: Snapshot.objects.filter(pk=one.pk).update(sha256=""),
     "members by SQL": sql("DELETE FROM training_snapshotjudgement WHERE snapshot_id = %(pk)s"),
     "split by SQL": sql("UPDATE training_snapshotjudgement SET split = 'test' WHERE snapshot_id = %(pk)s"),
