@@ -253,6 +253,17 @@ def test_words_are_found_in_prompts_answers_and_ones_own_comments(client, stored
     assert _mine(client, campaign, ana, query)[0] == found
 
 
+def test_the_page_holds_ones_own_work_alone_the_latest_first(client):
+    campaign, ana, turns = _stand(2)
+    ben = make_annotator(campaign.project, "Ben")
+    assert _mine(client, campaign, ben, "")[0] == 0
+    n_found, body = _mine(client, campaign, ana, "")
+    assert n_found == 2 and body.index(turns[1].key) < body.index(turns[0].key)
+    other = make_campaign(campaign.project, n_tasks=1)
+    judge(next_assignment(ana, other))
+    assert _mine(client, other, ana, "")[0] == 1
+
+
 def test_words_are_found_in_what_one_has_skipped(client):
     campaign = make_campaign(n_tasks=1)
     ana = make_annotator(campaign.project)
