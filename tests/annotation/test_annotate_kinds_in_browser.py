@@ -154,13 +154,15 @@ def test_every_kind_works_without_javascript(chromium: Any, live_server: Any) ->
     page.click("text=Start judging")
     for letter, place in {"A": "2", "B": "1", "C": "2"}.items():
         page.select_option(f"[name=rank-{letter}]", place)
-    page.click("text=Send")
+    with page.expect_navigation():
+        page.click("text=Send")
     assert order_of(Judgement.objects.get()) == "B>A=C"
     page.click("text=My judgements")
     page.click("tbody a")
     page.click("text=Correct")
     page.select_option("[name=rank-C]", "3")
-    page.click("text=Send correction")
+    with page.expect_navigation():
+        page.click("text=Send correction")
     assert order_of(Judgement.objects.latest("pk")) == "B>A>C"
     Desk(page, live_server, n_tasks=1, protocol=QUESTIONS, strength_levels=2, text=PLAIN)
     page.click("text=Start judging")

@@ -14,7 +14,7 @@ from annotation.campaign_templates import TEMPLATES
 from annotation.models import Campaign, Judgement
 from annotation.protocol import Protocol
 from tests.annotation.builders import make_annotator, make_campaign, make_job, make_model, make_project, make_user
-from tests.annotation.screens import assert_accessible
+from tests.annotation.screens import READY, assert_accessible
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -85,7 +85,7 @@ def test_figures_and_preview_follow_the_form_and_criteria_come_and_go_in_place(w
     assert page.get_by_label("Name", exact=True).input_value() == "Mine"  # nothing else of the form was touched
     page.get_by_role("button", name="Try it out").click()
     page.get_by_text("Nothing is recorded.").wait_for()
-    page.wait_for_timeout(300)
+    page.wait_for_selector(READY)
     page.keyboard.press("a")
     for group in page.locator(".rating-cell").all():
         group.locator("label").nth(2).click()

@@ -94,9 +94,11 @@ def test_the_desk_works_without_javascript(chromium: Any, live_server: Any) -> N
     office = Office(live_server)
     office.sign_in(page, office.rosa, "desk/announcements/")
     page.fill("[name=text]", "We pause on Friday.")
-    page.click("main button:has-text('Announce')")
+    with page.expect_navigation():
+        page.click("main button:has-text('Announce')")
     office.sign_in(page, office.ana, "annotate/")
-    page.click("text=I have read this")
+    with page.expect_navigation():
+        page.click("text=I have read this")
     assert "We pause on Friday." not in page.inner_text("main")
     office.sign_in(page, office.rosa, "desk/announcements/")
     assert "1 of 2" in page.inner_text("main")
@@ -176,4 +178,5 @@ def test_who_asked_for_it_is_told_of_a_break_and_nobody_else(page: "Page", live_
     page.wait_for_selector("text=You have worked for 50 minutes.")
     page.click("#break >> text=In 10 minutes")
     assert not page.locator("#break").is_visible()
-    assert page.evaluate("sessionStorage.getItem('whetstone-worked').split(' ')[2]") in ("3600", "3601", "3602")
+    worked, _, due = map(int, page.evaluate("sessionStorage.getItem('whetstone-worked').split(' ')"))
+    assert due >= 3600 and due - worked <= 600  # ten minutes after the click, however long that took

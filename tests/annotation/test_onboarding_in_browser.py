@@ -10,16 +10,13 @@ from accounts.models import Membership, Role
 from annotation.models import Campaign, Judgement, Place, PracticeAnswer
 from annotation.onboarding import Onboarding
 from tests.annotation.builders import make_campaign, make_project, make_user
-from tests.annotation.screens import PASSWORD, assert_accessible
+from tests.annotation.screens import OVERFLOW, PASSWORD, READY, assert_accessible
 from tests.annotation.test_practice import write_items
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
-
-WAIT_MS = 300  # a key within 200 ms of a new task is taken for one that came too late
-OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
 class NewPerson:
@@ -36,7 +33,7 @@ class NewPerson:
     def press(self, *keys: str, leads_on: bool = True) -> None:
         """Press keys of which the last leads to another address, and wait for it."""
         before = self.page.url
-        self.page.wait_for_timeout(WAIT_MS)
+        self.page.wait_for_selector(READY)
         for key in keys:
             self.page.keyboard.press(key)
         if leads_on:
@@ -99,7 +96,7 @@ def test_from_an_invitation_to_the_first_judgement(page: "Page", live_server: An
         assert page.url == address
         new.press(new.best(), "Enter")
     new.sees("You passed: 2 of 2 right.")
-    page.wait_for_timeout(WAIT_MS)
+    page.wait_for_selector(READY)
     page.keyboard.press("Enter")
     page.wait_for_selector("text=Start judging")
     new.press("Enter")

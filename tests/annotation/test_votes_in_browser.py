@@ -27,6 +27,7 @@ def test_votes_are_looked_at_imported_and_followed(
     page.fill("input[name=username]", ravi.username)
     page.fill("input[name=password]", "a long password")
     page.keyboard.press("Enter")
+    page.wait_for_url(lambda url: "sign-in" not in url)  # there, too, is a field for a name
     page.get_by_label("Name").fill("Arena")
     file = jsonl(row(1), row(2, prompt="x" * 500)).read()
     page.get_by_label("File").set_input_files({"name": "v.jsonl", "mimeType": "application/json", "buffer": file})
@@ -52,6 +53,7 @@ def test_the_columns_of_a_table_are_named_on_a_phone(
     page.fill("input[name=username]", ravi.username)
     page.fill("input[name=password]", "a long password")
     page.keyboard.press("Enter")
+    page.wait_for_url(lambda url: "sign-in" not in url)  # there, too, is a field for a name
     page.get_by_label("Name").fill("Table")
     file = f"Asked,First,Second,Best,{'A column with a long name ' * 4}\nWhy?,x,y,tie,{'z' * 300}\n".encode()
     page.get_by_label("File").set_input_files({"name": "v.csv", "mimeType": "text/csv", "buffer": file})

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from config.env import ROOT
+from tests.annotation.screens import READY
 from tests.e2e.conftest import DemoSite
 
 pytestmark = [pytest.mark.e2e, pytest.mark.vllm, pytest.mark.training, pytest.mark.sqlite]
@@ -105,9 +106,9 @@ class Walk:
         self.page.get_by_text("Nothing left for you").wait_for()
 
     def seen(self) -> None:
-        """Wait as a person does: keys count from a fifth of a second after a task has appeared."""
+        """Wait until two answers stand there and keys count, a fifth of a second after they have appeared."""
         self.page.locator("article.answer").first.wait_for()
-        self.page.wait_for_timeout(300)
+        self.page.wait_for_selector(READY)
 
     def moved_on(self, before: str) -> None:
         self.page.wait_for_url(lambda url: url != before, wait_until="commit")

@@ -1,5 +1,7 @@
 """The way from a dataset to its file in a real browser: the form follows the format, the page follows the job, the link works."""
 
+from contextlib import contextmanager
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.conf import settings
@@ -28,6 +30,14 @@ def lab(live_server, page, monkeypatch):
     return dataset
 
 
+@contextmanager
+def redrawn(page):
+    """Wait until the form that follows what was chosen stands there."""
+    with page.expect_response(lambda answer: "/export/?" in answer.url):
+        yield
+    page.wait_for_selector(".htmx-request", state="detached")
+
+
 def test_from_the_dataset_to_the_file(lab, page, live_server, tmp_path):
     page.goto(live_server.url + reverse("training:snapshot", args=[lab.project.slug, lab.key]))
     page.get_by_role("link", name="Export").click()
@@ -35,9 +45,10 @@ def test_from_the_dataset_to_the_file(lab, page, live_server, tmp_path):
     page.get_by_role("heading", name="What it cannot carry").wait_for()
     page.get_by_label("Format").select_option("arena")
     page.locator("#export-format").get_by_text("model_a, model_b, tie or tie (bothbad)").wait_for()
-    page.get_by_label("Written as").select_option("csv")
-    page.get_by_label("Name the models").check()
-    page.wait_for_timeout(400)
+    with redrawn(page):
+        page.get_by_label("Written as").select_option("csv")
+    with redrawn(page):
+        page.get_by_label("Name the models").check()
     assert page.get_by_label("Written as").input_value() == "csv", "what was chosen stays"
     assert page.get_by_label("Name the models").is_checked()
     page.get_by_label("Format").select_option("whetstone")
