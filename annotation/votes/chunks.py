@@ -15,7 +15,7 @@ from core.bulk import Rows, keys_from
 from core.ids import KEY_LENGTH
 
 CHUNK_LINES = 1000
-POLITE_LINES = 30  # where others wait for the lock on writing: some 5 ms
+POLITE_LINES = 30  # while others are at work: some 5 ms
 CHUNK_BYTES = 8 << 20
 
 
