@@ -10,6 +10,7 @@ Every process stands under the nurse of ``generation.engines.process``: nothing 
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ import httpx
 from config.env import ROOT
 from generation.engines.process import ServerProcess, free_port
 from tests.services.servers import ServiceFailed
+from tests.settings import TEST_HOME
 
 START_SECONDS = 90.0
 
@@ -67,7 +69,15 @@ class Site:
         return ended.stdout
 
     def migrate(self) -> None:
-        self.manage("migrate", "--verbosity=0")
+        """Prepare the database: really once in a run, and of that SQLite file a copy for everyone after."""
+        migrated, own = TEST_HOME / "migrated.sqlite3", self.home / "db.sqlite3"
+        if "WHETSTONE_DATABASE_URL" in self.environment or own.exists() or not migrated.exists():
+            self.manage("migrate", "--verbosity=0")
+        else:
+            self.home.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(migrated, own)
+        if own.exists() and not migrated.exists():
+            shutil.copyfile(own, migrated)  # the command has ended, and with it the log has gone into the file
 
     def start_worker(
         self, queues: str = "default,gpu,tick", concurrency: int = 2, name: str = "worker"
