@@ -12,6 +12,7 @@ import os
 import select
 import time
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from queue import Empty
 from typing import Any
@@ -64,6 +65,8 @@ class Channel(filesystem.Channel):
 class Transport(filesystem.Transport):
     Channel = Channel
     polling_interval: float = 1.0  # seconds; the queue's settings say otherwise
+    # kombu's own name a host, and it warns wherever none is given, on the console of every command that queues something.
+    default_connection_params: Mapping[str, Any] = {}
 
     def __init__(self, client: Any, **kwargs: Any) -> None:
         super().__init__(client, **kwargs)

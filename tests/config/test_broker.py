@@ -22,7 +22,7 @@ def connection(folder: Path, **more: float) -> Connection:
         "processed_folder": str(folder / "processed"),
         "control_folder": str(folder / "control"),
     }
-    return Connection(transport=broker.Transport, transport_options=options)
+    return Connection("filesystem://", transport=broker.Transport, transport_options=options)
 
 
 @pytest.fixture
@@ -51,6 +51,13 @@ def take_all(folder: Path, quiet_seconds: float = 1.5) -> list[tuple[int, int]]:
                 return taken
             message.ack()
             taken.append((message.payload["sender"], message.payload["number"]))
+
+
+def test_nothing_is_said_of_a_host_that_a_folder_has_not(folder, caplog):
+    with connection(folder) as link, link.Pool(1).acquire() as pooled:  # as Celery sends
+        pooled.SimpleQueue("default").put("news")
+    assert len(list((folder / "queue").iterdir())) == 1
+    assert caplog.messages == []
 
 
 def test_messages_come_in_the_order_of_sending(folder):
