@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db.models import Count
 
+from annotation.models import Campaign
 from core.jobs import JobStatus
 from generation.models import Prompt, PromptImport, PromptSet
 from tests.annotation.builders import make_project
@@ -87,6 +89,23 @@ def test_a_dataset_is_frozen(tmp_path: Path) -> None:
         said("freeze", "third", "--project", project.slug, "--pair-policy", '{"aggregation": "best"}')
     with pytest.raises(CommandError, match="not JSON"):
         said("freeze", "third", "--project", project.slug, "--selection", "{")
+
+
+@pytest.mark.django_db
+def test_a_campaign_is_named_where_no_other_has_its_name() -> None:
+    project = make_project()
+    first, second = make_judged(project), make_judged(project)
+    for name, campaign in (("Uses", first), ("More uses", second)):
+        Campaign.objects.filter(pk=campaign.pk).update(name=name)
+    common = ("--project", project.slug, "--campaign")
+    said("freeze", "of one", *common, "Uses")
+    said("freeze", "of both", *common, "Uses", "--campaign", second.key)
+    said("freeze", "of one, twice named", *common, "Uses", "--campaign", first.key)
+    counted = dict(Snapshot.objects.annotate(n=Count("campaigns")).values_list("name", "n"))
+    assert counted == {"of one": 1, "of both": 2, "of one, twice named": 1}
+    Campaign.objects.filter(pk=second.pk).update(name="Uses")
+    with pytest.raises(CommandError, match=f"2 campaigns are named 'Uses': give the key of one .*{first.key}"):
+        said("freeze", "of which", *common, "Uses")
 
 
 @pytest.mark.django_db

@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from accounts.models import Project, User
+from annotation.models import Campaign
 from core.bars import done_with_bar
 from core.errors import DomainError
 from core.jobs import JobStatus
@@ -22,7 +23,10 @@ class Command(BaseCommand):
         parser.add_argument("name", help="of the dataset")
         parser.add_argument("--project", required=True, help="the project's name in its address")
         parser.add_argument(
-            "--campaign", action="append", default=[], help="a campaign's key; all that were opened, if none is given"
+            "--campaign",
+            action="append",
+            default=[],
+            help="a campaign's name or its key; all that were opened, if none is given",
         )
         parser.add_argument(
             "--selection", type=_json, default={}, help="which judgements, as JSON: '{\"with_simulated\": true}'"
@@ -39,15 +43,11 @@ class Command(BaseCommand):
         by = User.objects.filter(username=options["by"]).first() if options["by"] else None
         if options["by"] and by is None:
             raise CommandError(f"There is no user {options['by']!r}.")
-        campaigns = freezable_campaigns(project)
-        wanted = set(options["campaign"])
-        if wanted:
-            campaigns = campaigns.filter(key__in=wanted)
-            if missing := sorted(wanted - set(campaigns.values_list("key", flat=True))):
-                raise CommandError(f"There is no campaign {missing[0]!r} that was opened in this project.")
+        wanted = options["campaign"]
+        campaigns = [_campaign(project, each) for each in wanted] if wanted else list(freezable_campaigns(project))
         try:
             snapshot = start_freeze(
-                project=project, name=options["name"], campaigns=list(campaigns), selection=options["selection"],
+                project=project, name=options["name"], campaigns=campaigns, selection=options["selection"],
                 pair_policy=options["pair_policy"], by=by,
             )  # fmt: skip
         except DomainError as problem:
@@ -60,6 +60,18 @@ class Command(BaseCommand):
             raise CommandError(snapshot.error or "The freeze did not end.")
         self.stdout.write(f"{snapshot.name} ({snapshot.key}): {snapshot.message}, sha256 {snapshot.sha256}")
         self.stdout.write(str(directory_of(snapshot)))
+
+
+def _campaign(project: Project, wanted: str) -> Campaign:
+    """The campaign with this key, else the only one with this name."""
+    opened = freezable_campaigns(project)
+    found = list(opened.filter(key=wanted) or opened.filter(name=wanted))
+    if not found:
+        raise CommandError(f"There is no campaign {wanted!r} that was opened in this project.")
+    if len(found) > 1:
+        keys = ", ".join(each.key for each in found)
+        raise CommandError(f"{len(found)} campaigns are named {wanted!r}: give the key of one ({keys}).")
+    return found[0]
 
 
 def _json(text: str) -> dict[str, Any]:
