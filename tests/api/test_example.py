@@ -1,9 +1,6 @@
 """The program of docs/how-to/use-the-api.md, run as it stands there against a server of its own."""
 
-import os
 import queue
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,14 +13,12 @@ from django.db import connection
 from accounts.models import Role
 from accounts.tokens import create_token
 from annotation.models import Judgement
-from config.env import ROOT
 from core import jobs
 from tests.annotation.builders import make_project, make_user
 from tests.annotation.live_world import make_deployment
 from tests.generation.stub_vllm import StubVllm
+from tests.howto.pages import example, run_example
 from training.models import Snapshot
-
-PAGE = ROOT / "docs" / "how-to" / "use-the-api.md"
 
 
 class Worker:
@@ -53,10 +48,6 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
     made.thread.join(20)
 
 
-def program() -> str:
-    return PAGE.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
-
-
 @pytest.mark.django_db(transaction=True)
 def test_the_example_runs_as_it_stands(live_server: Any, worker: Worker, tmp_path: Path) -> None:
     project = make_project()
@@ -70,7 +61,6 @@ def test_the_example_runs_as_it_stands(live_server: Any, worker: Worker, tmp_pat
         for role, user in people.items()
     }
     environment = {
-        **os.environ,
         "WHETSTONE_SITE": live_server.url,
         "WHETSTONE_PROJECT": project.slug,
         "WHETSTONE_TOKEN": secrets[Role.RESEARCHER],
@@ -78,17 +68,9 @@ def test_the_example_runs_as_it_stands(live_server: Any, worker: Worker, tmp_pat
     }
     with StubVllm() as stub:
         make_deployment(project, stub.url)
-        ended = subprocess.run(
-            [sys.executable, "-c", program()],
-            env=environment,
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+        (printed,) = run_example(example("use-the-api", "From prompts to a dataset"), tmp_path, **environment)
     snapshot = Snapshot.objects.get()
-    assert ended.stdout.splitlines() == [
+    assert printed.splitlines() == [
         "tasks: 6",
         "judged: 6",
         f"rows: {Judgement.objects.count()}",
