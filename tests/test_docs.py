@@ -1,9 +1,11 @@
 """Generated pages are current, and pages link to pages that are there."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 
 from config.env import ROOT
 from scripts import export_formats, settings_reference
@@ -12,6 +14,13 @@ PAGES = sorted(
     path for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")] if not path.is_relative_to(ROOT / "var")
 )
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def anchors_of(page: Path) -> set[str]:
+    """What a heading is reached by, as GitHub makes it: lower case, hyphens for spaces, punctuation gone."""
+    tokens = MarkdownIt("commonmark").parse(page.read_text(encoding="utf-8"))
+    headings = [token.content for before, token in pairwise(tokens) if before.type == "heading_open"]
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_the_settings_page_and_the_example_say_what_the_code_says():
@@ -41,6 +50,14 @@ def test_links_within_the_project_lead_somewhere(page: Path):
         if re.match(r"[a-z]+:|#", target):
             continue
         assert (page.parent / target.split("#")[0]).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_to_a_heading_name_one_that_is_there(page: Path):
+    for target in LINK.findall(page.read_text(encoding="utf-8")):
+        path, _, anchor = target.partition("#")
+        if anchor and not re.match(r"[a-z]+:", target):
+            assert anchor in anchors_of((page.parent / path) if path else page), f"{page.name} links to {target}"
 
 
 def test_make_help_has_a_line_for_every_verb():
