@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from itertools import islice
+from threading import Lock
 from typing import Any, TypeVar
 
 from django.db import connection, models
@@ -75,20 +76,30 @@ def among(rows: "models.QuerySet[M]", column: str, values: Iterable[str] | Itera
     return rows.extra(where=[f"{name} IN (SELECT value FROM json_each(%s))"], params=[json.dumps(list(values))])
 
 
+_disturbing: list[
+    tuple[tuple[int, int, int], float]
+] = []  # settings of the process, as each that wants others found them
+_DISTURBING = Lock()
+
+
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Collect garbage seldom: millions of short-lived rows, none in a cycle, would be searched again and again.
 
     And who waits for a database takes the interpreter's lock back quickly from the thread that makes the next rows.
     """
-    before, switch = gc.get_threshold(), sys.getswitchinterval()
-    gc.set_threshold(200_000, 20, 100)
-    sys.setswitchinterval(SWITCH_SECONDS)
+    with _DISTURBING:
+        _disturbing.append((gc.get_threshold(), sys.getswitchinterval()))
+        gc.set_threshold(200_000, 20, 100)
+        sys.setswitchinterval(SWITCH_SECONDS)
     try:
         yield
     finally:
-        gc.set_threshold(*before)
-        sys.setswitchinterval(switch)
+        # Jobs on other threads may begin and end in any order: the last one to end puts back what the first one found.
+        with _DISTURBING:
+            before, switch = _disturbing.pop()
+            gc.set_threshold(*before)
+            sys.setswitchinterval(switch)
 
 
 _ASK, _SAY = {"sqlite": "PRAGMA {}", "postgresql": "SHOW {}"}, {"sqlite": "PRAGMA {} = {}", "postgresql": "SET {} = {}"}
