@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
@@ -236,7 +237,8 @@ def _members(rows: QuerySet[Assignment], selection: Selection, reading: Reading)
 
 def has_members(project: Project, campaigns: Sequence[Campaign], selection: Selection, reading: Reading) -> bool:
     """Whether the selection lets in any judgement at all; why the others stay out is told where it is none."""
-    with transaction.atomic():  # a cursor outside of one reads everything before the first row
+    # PostgreSQL's cursor outside of a transaction reads everything before the first row; SQLite's transaction lets nobody else write.
+    with transaction.atomic() if connection.vendor == "postgresql" else nullcontext():
         rows = _statement(project, campaigns, selection).order_by()
         return next(_members(rows, selection, reading), None) is not None
 

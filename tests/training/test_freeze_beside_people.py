@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from accounts.models import User
 from annotation.assign import next_assignment
 from core import asking, way
 from tests.annotation.builders import make_annotator as make_open_annotator
@@ -27,8 +28,10 @@ from tests.training.judged import (
     make_set,
     make_task,
 )
+from training import selecting
 from training.records import Records
 from training.rows import recorded_members
+from training.selecting import Reading, Selection, has_members
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -101,3 +104,18 @@ def test_it_pauses_between_two_handfuls_while_somebody_judges(monkeypatch: pytes
     monkeypatch.setattr(Records, "lines", lines)
     freeze(project, [campaign])
     assert bool(slept) == is_judging
+
+
+def test_others_write_while_it_is_looked_whether_there_is_anything_to_freeze(monkeypatch: pytest.MonkeyPatch):
+    project = make_project()
+    campaign = make_campaign(project)
+    prompt, arm = make_prompt(make_set(project), "Question?"), make_arm(project)
+    judge(make_task(campaign, [make_answer(arm, prompt, x) for x in ("yes", "no")]), make_annotator(project), "A")
+
+    def left_out(*_: object) -> str:
+        elsewhere(lambda: make_user("Ben"))
+        return "withdrawn"
+
+    monkeypatch.setattr(selecting, "_why_not", left_out)
+    assert not has_members(project, [campaign], Selection(), Reading())
+    assert User.objects.filter(username__icontains="ben").exists()
