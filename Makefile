@@ -3,6 +3,8 @@
 PY := .venv/bin/python
 AUTO ?=
 PYTEST_ARGS ?=
+# Images of containers often set it: every process would then compile thousands of files again, a trainer for eight seconds.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo dev test check bench docs fmt e2e requirements hooks services
 
