@@ -306,7 +306,7 @@ def _judgements_response(
         project=project,
         campaign=found,
         page_obj=page_obj,
-        rows=[_row(judgement, found) for judgement in page_obj],
+        rows=[_row(*each) for each in zip(page_obj, words_said(list(page_obj), found), strict=True)],
         form=form,
         may_void=_may(request, Role.REVIEWER) and found.stage != Campaign.Stage.CLOSED,
         people=people,
@@ -318,9 +318,9 @@ def _judgements_response(
     )
 
 
-def _row(judgement: Judgement, campaign: Campaign) -> Row:
+def _row(judgement: Judgement, said: str) -> Row:
     turn = judgement.assignment
-    return Row(judgement, turn.annotator.pseudonym, turn.task.prompt.last_turn, words_said(judgement, campaign))
+    return Row(judgement, turn.annotator.pseudonym, turn.task.prompt.last_turn, said)
 
 
 def _may(request: HttpRequest, *roles: Role) -> bool:

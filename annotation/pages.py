@@ -18,7 +18,7 @@ from annotation.campaigns import Progress
 from annotation.models import Assignment, Campaign, Judgement
 from annotation.protocol import LETTERS, Protocol
 from annotation.refusals import Refusal
-from annotation.rows import said_of
+from annotation.rows import saids_of
 from annotation.screen import SKIP_REASONS, Asked, Entered, asked_of
 from generation.models import Prompt
 
@@ -237,11 +237,14 @@ def words_of(asked: Asked) -> str:
     return f"{asked.ratings[0].label}: {', '.join(cells)}" if cells else "Judged"
 
 
-def words_said(judgement: Judgement, campaign: Campaign) -> str:
-    """A judgement in a line, under the letters that its author saw."""
-    order = judgement.assignment.display_order
-    fields = said_of(judgement).to_fields(campaign=campaign, display_order=order)
-    return words_of(asked_of(campaign, n_answers=len(order), entered=Entered(fields)))
+def words_said(judgements: Sequence[Judgement], campaign: Campaign) -> list[str]:
+    """Each judgement in a line, under the letters that its author saw. Their assignments should have been selected with them."""
+    saids, lines = saids_of(judgements), []
+    for judgement in judgements:
+        order = judgement.assignment.display_order
+        fields = saids[judgement.pk].to_fields(campaign=campaign, display_order=order)
+        lines.append(words_of(asked_of(campaign, n_answers=len(order), entered=Entered(fields))))
+    return lines
 
 
 def order_of(asked: Asked) -> str:

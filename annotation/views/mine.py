@@ -1,5 +1,6 @@
 """One's own judgements of a campaign: searchable, each can be opened and corrected until the campaign closes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlencode
@@ -62,7 +63,7 @@ def mine(request: HttpRequest, project: Project, key: str) -> HttpResponse:
         campaign=campaign,
         look=preferences.read(person(request)),
         here=reverse("annotation:mine", args=[project.slug, campaign.key]),
-        rows=[_row(turn, campaign) for turn in pages],
+        rows=_rows(list(pages), campaign),
         page_obj=pages,
         pager_query=urlencode({"q": query, "status": status}) + "&",
         query=query,
@@ -84,10 +85,20 @@ def _found(me: Annotator, campaign: Campaign, query: str, status: str) -> tuple[
     return turns.select_related("task__prompt", "current"), is_cut
 
 
-def _row(turn: Assignment, campaign: Campaign) -> Row:
-    what, comment = turn.skip_reason, ""
-    if turn.status == Status.SUBMITTED and turn.current is not None:
-        turn.current.assignment = turn
-        what = words_said(turn.current, campaign)
-        comment = turn.current.comment
-    return Row(turn.key, turn.status, turn.task.prompt.last_turn, what, comment, turn.finished_at or turn.opened_at)
+def _rows(turns: Sequence[Assignment], campaign: Campaign) -> list[Row]:
+    live = {turn.pk: turn.current for turn in turns if turn.status == Status.SUBMITTED and turn.current is not None}
+    for turn in turns:
+        if turn.pk in live:
+            live[turn.pk].assignment = turn
+    said = dict(zip(live, words_said(list(live.values()), campaign), strict=True))
+    return [
+        Row(
+            key=turn.key,
+            status=turn.status,
+            prompt=turn.task.prompt.last_turn,
+            what=said.get(turn.pk, turn.skip_reason),
+            comment=live[turn.pk].comment if turn.pk in live else "",
+            when=turn.finished_at or turn.opened_at,
+        )
+        for turn in turns
+    ]

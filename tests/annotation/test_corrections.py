@@ -4,8 +4,10 @@ import json
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from accounts.models import Membership
 from annotation import past
 from annotation.assign import next_assignment, skip_assignment
 from annotation.campaigns import close_campaign
@@ -262,6 +264,22 @@ def test_the_page_holds_ones_own_work_alone_the_latest_first(client):
     other = make_campaign(campaign.project, n_tasks=1)
     judge(next_assignment(ana, other))
     assert _mine(client, other, ana, "")[0] == 1
+
+
+@pytest.mark.parametrize("name", ["mine", "judgements"])
+def test_a_page_of_judgements_takes_as_many_queries_for_two_as_for_twelve(client, name):
+    numbers = []
+    for n_tasks in (2, 12):
+        campaign, ana, _turns = _stand(n_tasks)
+        Membership.objects.filter(user=ana.user).update(is_reviewer=True)
+        client.force_login(ana.user)
+        url = reverse(f"annotation:{name}", args=[campaign.project.slug, campaign.key])
+        client.get(url)
+        with CaptureQueriesContext(connection) as queries:
+            body = client.get(url).content.decode()
+        assert body.count("Question ") >= n_tasks
+        numbers.append(len(queries))
+    assert numbers[0] == numbers[1]
 
 
 def test_words_are_found_in_what_one_has_skipped(client):
