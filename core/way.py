@@ -10,6 +10,8 @@ from collections.abc import Callable, Hashable
 
 from django.db import connection
 
+from core.bulk import copy_log_back
+
 POLITE_SECONDS = 5.0  # after somebody else was at work
 PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 0.5
 PAUSED = 1.0  # times as long as was worked before
@@ -38,6 +40,7 @@ class Way:
         """Pause if others were at work lately."""
         self.look()
         if (now := time.monotonic()) < self._until:
+            copy_log_back()
             time.sleep(min(max(PAUSE_SECONDS, PAUSED * (now - self._began)), LONGEST_PAUSE_SECONDS))
         self._began = time.monotonic()
 

@@ -20,7 +20,7 @@ from annotation.models import Assignment, Campaign
 from core import jobs
 from core.asking import Answers, answering
 from core.beating import Keeper, attempt
-from core.bulk import Rows, analyze, undisturbed
+from core.bulk import Rows, analyze, copy_log_back, undisturbed
 from core.errors import Conflict, DomainError, require
 from core.storage import store_directory, workspace
 from core.way import Way
@@ -134,6 +134,7 @@ def seal(snapshot: Snapshot) -> None:
             Snapshot.objects.filter(pk=snapshot.pk).update(
                 sealed_at=Now(), counts=counts, total_steps=reading.n_members, facts=facts.stored()
             )
+    copy_log_back()
     analyze(reading.n_members, SnapshotJudgement)
     snapshot.refresh_from_db()
 

@@ -1,12 +1,16 @@
 """Who writes much gives way to others."""
 
+import shutil
+import sqlite3
 import threading
+from pathlib import Path
 
 import pytest
 from django.contrib.auth import get_user_model
 from django.db import connection
 
 from core import way
+from core.bulk import copy_log_back, room_to_write
 from core.way import Way
 from tests.annotation.builders import make_user
 
@@ -84,3 +88,25 @@ def test_who_only_looks_does_not_pause(clock: Clock):
     write_elsewhere()
     mine.look()
     assert (mine.most, clock.pauses) == (100, [])
+
+
+def n_in_the_file(folder: Path) -> int:
+    """How many people stand in SQLite's file itself, without its log."""
+    copy = shutil.copyfile(connection.settings_dict["NAME"], folder / "copy.sqlite3")
+    return int(sqlite3.connect(copy).execute("select count(*) from accounts_user").fetchone()[0])
+
+
+@pytest.mark.sqlite
+def test_who_wrote_much_copies_the_log_back_and_leaves_it_to_nobody(tmp_path: Path, clock: Clock):
+    copy_log_back()
+    mine = Way(1000, polite=100, others=n_people)
+    make_user("Ana")
+    mine.give()
+    assert n_in_the_file(tmp_path) == 0  # alone: seldom is enough
+    write_elsewhere()
+    mine.give()
+    assert n_in_the_file(tmp_path) == 2
+    with room_to_write():
+        make_user("Cem")
+        assert n_in_the_file(tmp_path) == 2
+    assert n_in_the_file(tmp_path) == 3
