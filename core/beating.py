@@ -55,6 +55,12 @@ class Keeper:
         if time.monotonic() - self._beaten_at >= BEAT_SECONDS:
             self.beat(**progress)
 
+    def finish(self, *, message: str, **results: Any) -> None:
+        """End the job well. Raises CancelAsked where it was asked to stop in its last moment, or LeaseLost: no result is written then."""
+        if not jobs.succeed(self.job, self.token, message=message, **results):
+            self.beat()
+            raise LeaseLost
+
     def while_beating(
         self,
         work: Callable[[], T],

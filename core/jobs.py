@@ -168,9 +168,18 @@ def _end(job: JobFields, token: str, to: JobStatus, **changes: Any) -> bool:
     )
 
 
+def succeed(job: JobFields, token: str, *, message: str = "", **changes: Any) -> bool:
+    """Running -> succeeded. False, and nothing is changed: the lease was lost, or a cancel was asked."""
+    return _end(job, token, JobStatus.SUCCEEDED, message=message, **changes)
+
+
 def finish(job: JobFields, token: str, *, message: str = "", **changes: Any) -> bool:
-    """Running -> succeeded; a job that was asked to stop in its last moment ends as cancelled. False: the lease was lost."""
-    if _end(job, token, JobStatus.SUCCEEDED, message=message, **changes):
+    """Running -> succeeded; a job that was asked to stop in its last moment ends as cancelled. False: the lease was lost.
+
+    The changes are written either way: for work that stands whatever becomes of its row. Results that only a job that
+    succeeded may have are given to ``core.beating.Keeper.finish``.
+    """
+    if succeed(job, token, message=message, **changes):
         return True
     return _end(job, token, JobStatus.CANCELLED, message=message, **changes)
 

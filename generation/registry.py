@@ -18,7 +18,7 @@ from accounts.models import Project, User
 from core.beating import Keeper, attempt
 from core.errors import DomainError, require
 from core.ids import new_key
-from core.jobs import enqueue_on_commit, finish
+from core.jobs import enqueue_on_commit
 from core.uploads import require_same
 from generation.artifacts import ModelFacts, fetch_from_hub, inspect_model_dir
 from generation.models import ModelFetch, ModelVersion
@@ -196,8 +196,7 @@ def _fetch(fetch: ModelFetch, keeper: Keeper) -> None:
             fetch.project, source, facts,
             slug=fetch.slug, licence=fetch.licence, note=fetch.note, is_toy=False, by=fetch.requested_by,
         )  # fmt: skip
-        if not finish(fetch, keeper.token, message="Registered.", model_version=version):
-            transaction.set_rollback(True)
+        keeper.finish(message="Registered.", model_version=version)
 
 
 # ---- where a model comes from ----------------------------------------------------------------------------------------

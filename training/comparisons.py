@@ -84,4 +84,4 @@ def _compare(job: ComparisonJob, keeper: Keeper) -> None:
         keeper.beat_at_times(step=n_bytes >> KIB)
 
     found = compare(job.first, job.second, beat=beat)
-    jobs.finish(job, keeper.token, message="Compared", found=stored(found), step=F("total_steps"))
+    keeper.finish(message="Compared", found=stored(found), step=F("total_steps"))

@@ -213,7 +213,7 @@ def run_evaluation(evaluation_id: int) -> None:
 
 def _measure(evaluation: Evaluation, keeper: Keeper) -> None:
     result = MEASURES[Judge(evaluation.judge)](evaluation, keeper)
-    jobs.finish(evaluation, keeper.token, message="", **result)
+    keeper.finish(message="", **result)
 
 
 def _reward_accuracy(evaluation: Evaluation, keeper: Keeper) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, OperationalError, connection, transaction
 
 from accounts.models import Project
 from core import beating, jobs
@@ -85,6 +85,29 @@ def test_a_cancel_is_heard_at_the_next_beat(job):
     attempt(job, work, seconds=60, what="The import")
     job.refresh_from_db()
     assert job.status == JobStatus.CANCELLED
+
+
+def test_a_job_cancelled_in_its_last_moment_is_given_no_result(job):
+    def work(job: PromptImport, keeper: Keeper) -> None:
+        jobs.request_cancel(PromptImport.objects.get(pk=job.pk))
+        with transaction.atomic():
+            PromptSet.objects.update(n_prompts=7)
+            keeper.finish(message="Done", n_added=7)
+
+    attempt(job, work, seconds=60, what="The import")
+    job.refresh_from_db()
+    assert (job.status, job.message, job.n_added, job.set.n_prompts) == (JobStatus.CANCELLED, "Cancelled", 0, 0)
+    assert [(event.before, event.after) for event in job.events.all()][-1] == ("cancelling", "cancelled")
+
+
+def test_who_lost_the_lease_in_the_last_moment_gives_no_result(job):
+    def work(job: PromptImport, keeper: Keeper) -> None:
+        PromptImport.objects.filter(pk=job.pk).update(lease_token="another")
+        keeper.finish(message="Done", n_added=7)
+
+    attempt(job, work, seconds=60, what="The import")
+    job.refresh_from_db()
+    assert (job.status, job.lease_token, job.n_added) == (JobStatus.RUNNING, "another", 0)
 
 
 def test_who_lost_the_lease_changes_nothing(job):

@@ -10,8 +10,9 @@ from django.conf import settings
 
 from accounts.models import AuditEvent, Project, User
 from config.env import ROOT
+from core.beating import Keeper
 from core.errors import DomainError
-from core.jobs import JobStatus
+from core.jobs import JobStatus, request_cancel
 from generation import registry
 from generation.models import ModelFetch, ModelVersion
 from generation.registry import facts_in_words, is_hub_id, lineage_of, register_base, run_fetch, start_fetch
@@ -156,6 +157,26 @@ def test_a_fetched_model_is_pinned_to_its_commit(
     version = ModelVersion.objects.get()
     assert (fetch.status, fetch.model_version) == (JobStatus.SUCCEEDED, version)
     assert (version.source, version.slug, version.licence) == (f"owner/name@{commit}", "name", "MIT")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_fetch_cancelled_in_its_last_moment_registers_nothing(
+    project: Project, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_settings(monkeypatch, hub_offline=False)
+    monkeypatch.setattr(registry, "fetch_from_hub", lambda source: str(model))
+    fetch, real = start_fetch(project=project, source="owner/name@main", by=None), registry.check_source
+
+    def cancelled_meanwhile(source: str) -> Any:
+        request_cancel(ModelFetch.objects.get(pk=fetch.pk))
+        return real(source)
+
+    monkeypatch.setattr(registry, "check_source", cancelled_meanwhile)
+    monkeypatch.setattr(Keeper, "while_beating", lambda keeper, work: work())  # so quick that no beat hears of it
+    run_fetch(fetch.pk)
+    fetch.refresh_from_db()
+    assert (fetch.status, fetch.model_version) == (JobStatus.CANCELLED, None)
+    assert not ModelVersion.objects.exists()
 
 
 @pytest.mark.django_db(transaction=True)

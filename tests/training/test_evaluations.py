@@ -295,6 +295,18 @@ def test_a_lost_lease_writes_no_result(lab, monkeypatch):
     assert (found.status, found.value) == (JobStatus.RUNNING, None)
 
 
+def test_an_evaluation_cancelled_in_its_last_moment_has_no_result(lab, monkeypatch):
+    evaluation, real = lab.start(), evaluate.tally
+
+    def cancelled_meanwhile(scores):
+        request_cancel(Evaluation.objects.get(pk=evaluation.pk))
+        return real(scores)
+
+    monkeypatch.setattr(evaluate, "tally", cancelled_meanwhile)
+    found = done(evaluation)
+    assert (found.status, found.value) == (JobStatus.CANCELLED, None)
+
+
 def test_another_version_on_its_way_is_waited_for(lab, monkeypatch):
     other = serving_world.make_adapter(lab.base, "other")
     coming = request_deployment(version=other, endpoint=lab.endpoint, alias="candidate", project=lab.project)

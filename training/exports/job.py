@@ -159,9 +159,9 @@ def _write(job: ExportJob, keeper: Keeper) -> None:
         keeper.beat()
         n_bytes, sha256 = path.stat().st_size, file_sha256(path)
         artifact = store_directory(ARTIFACT_KIND, directory, take=True)
-    jobs.finish(
-        job, keeper.token, message=f"{n_rows:,} rows", n_rows=n_rows, n_bytes=n_bytes, sha256=sha256,
-        artifact_sha256=artifact, expires_at=_expiry(), step=F("total_steps"),
+    keeper.finish(
+        message=f"{n_rows:,} rows", n_rows=n_rows, n_bytes=n_bytes, sha256=sha256, artifact_sha256=artifact,
+        expires_at=_expiry(), step=F("total_steps"),
     )  # fmt: skip
 
 

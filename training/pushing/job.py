@@ -147,7 +147,7 @@ def _push(push: PushJob, keeper: Keeper) -> None:
             # However it ended: what lies there whole is not sent again.
             jobs.beat(push, keeper.token, seconds=LEASE_SECONDS, **watch.progress())
         keeper.beat()
-    with transaction.atomic():
+    with transaction.atomic():  # cancelled in its last moment it says, too, where the files lie
         done = jobs.finish(push, keeper.token, message=f"{len(pieces)} files", revision=revision, step=F("total_steps"))
         if done:
             _record("push.done", push, push.requested_by, revision=revision)
