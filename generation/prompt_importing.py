@@ -5,7 +5,6 @@ A row is stored once it is known that none has to keep the others out; what an a
 
 import csv
 import json
-import logging
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,24 +12,23 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import F, Max
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from accounts.models import Project, User
+from core.beating import CancelAsked, Keeper, LeaseLost, attempt
 from core.bulk import Rows, among, analyze, chunks, keys_from, room_to_write, undisturbed
 from core.confidential import first_secret, has_address
 from core.csvs import inert
 from core.errors import DomainError, require
 from core.ids import KEY_LENGTH, seed_from
-from core.jobs import JobStatus, Stopped, beat, cancelled, claim, fail, finish
+from core.jobs import JobStatus, cancelled
 from generation.groups import Groups, Placed
 from generation.models import Prompt, PromptImport, PromptSet
 from generation.prompt_readers import BadRow, PromptRow, Row, UnreadableFile, has_byte_order_mark, read_rows
 from generation.prompts import delete_set, report_path, start_import, stored_path
-
-logger = logging.getLogger(__name__)
 
 LEASE_SECONDS = 60.0
 CHUNK_ROWS = 1000  # of one transaction: others write in between
@@ -67,28 +65,24 @@ def import_now(
 def run_import(import_id: int) -> None:
     """Claim the import and do what is left of it. Does nothing where somebody else has it, or where it is over."""
     job = PromptImport.objects.select_related("set__project").filter(pk=import_id).first()
-    token = claim(job, seconds=LEASE_SECONDS) if job else None
-    if job is None or token is None:
-        return
-    worker = _Worker(job, token)
+    attempt(job, _import, seconds=LEASE_SECONDS, what="The import")
+
+
+def _import(job: PromptImport, keeper: Keeper) -> None:
+    worker = _Worker(job, keeper)
     try:
         with undisturbed(), room_to_write():
             worker.run()
-    except Stopped as stop:
-        if stop.is_ours:
-            worker.take_back()
-            cancelled(job, token, message="Cancelled: nothing was imported.")
-    except (DomainError, UnreadableFile) as problem:
+    except (LeaseLost, OperationalError, InterfaceError):
+        raise  # what is stored stays: whoever has the import next goes on from there
+    except CancelAsked:
         worker.take_back()
-        how = f" {problem.how}" if problem.how else ""
-        fail(job, token, f"{problem.sentence}{how}", message="Nothing was imported.")
-    except OSError as problem:
+        cancelled(job, keeper.token, message="Cancelled: nothing was imported.")
+    except UnreadableFile as problem:
         worker.take_back()
-        fail(job, token, f"The file could not be read: {problem.strerror or problem}.", message="Nothing was imported.")
-    except Exception as problem:
-        logger.exception("Prompt import %s failed.", job.key)
+        raise DomainError(problem.sentence, how=problem.how) from None
+    except Exception:
         worker.take_back()
-        fail(job, token, f"The import stopped on something unexpected: {type(problem).__name__}.")
         raise
 
 
@@ -97,7 +91,7 @@ class _Worker:
     """One attempt at an import. Reads the file twice: to check it, and to store it."""
 
     job: PromptImport
-    token: str
+    keeper: Keeper
     n_bad: int = 0
     n_secrets: int = 0
     n_addresses: int = 0
@@ -113,7 +107,7 @@ class _Worker:
             else:
                 for chunk in chunks(self._rows(path), CHUNK_ROWS):
                     groups.learn(row for row in chunk if isinstance(row, PromptRow))
-                    self._beat(message="Reading the file again, to go on where it stopped.")
+                    self.keeper.beat(message="Reading the file again, to go on where it stopped.")
             self._store(path, groups)
         path.unlink(missing_ok=True)
 
@@ -157,7 +151,9 @@ class _Worker:
                 bad += groups.conflicts(good)
                 for row in sorted(bad, key=lambda bad_row: bad_row.line):
                     self._note_bad(row, writer)
-                self._beat(step=n_rows, message=f"Checking: {n_rows:,} rows read.", n_rows=n_rows, n_bad=self.n_bad)
+                self.keeper.beat(
+                    step=n_rows, message=f"Checking: {n_rows:,} rows read.", n_rows=n_rows, n_bad=self.n_bad
+                )
         draft.replace(report)
         notes = [*self.job.notes, *self._counted()]
         self._update(bad_rows=self.shown, n_bad=self.n_bad, n_rows=n_rows, notes=notes)
@@ -200,7 +196,7 @@ class _Worker:
             fresh = self._without_duplicates(groups.place(good))
             prompts = _values(fresh, last + 1)
             with transaction.atomic():
-                self._beat(step=done, message=f"Storing: {done:,} of {self.job.n_rows:,} rows.")
+                self.keeper.beat(step=done, message=f"Storing: {done:,} of {self.job.n_rows:,} rows.")
                 table.insert(prompts)
                 self._update(n_added=F("n_added") + len(fresh), n_duplicates=F("n_duplicates") + len(good) - len(fresh))
             last += len(fresh)
@@ -224,26 +220,15 @@ class _Worker:
         message = f"{self.job.n_added:,} prompts imported."
         with transaction.atomic():
             PromptSet.objects.filter(pk=self.job.set_id).update(n_prompts=F("n_prompts") + self.job.n_added)
-            if not finish(self.job, self.token, message=message):
-                raise Stopped(is_ours=False)
-            if self.job.status != JobStatus.SUCCEEDED:  # cancelled in its last moment
-                transaction.set_rollback(True)
-        if self.job.status != JobStatus.SUCCEEDED:
-            self.job.refresh_from_db()
-            raise Stopped(is_ours=True)
+            self.keeper.finish(message=message)
 
     def take_back(self) -> None:
         """Delete what this import stored; it was visible to nobody."""
-        if self._update(checked_at=None, n_added=0):
+        if self._update(checked_at=None, n_added=0, message="Nothing was imported."):
             _delete_rows_of(self.job)
 
     def _update(self, **changes: Any) -> bool:
-        return bool(PromptImport.objects.filter(pk=self.job.pk, lease_token=self.token).update(**changes))
-
-    def _beat(self, **progress: Any) -> None:
-        pulse = beat(self.job, self.token, seconds=LEASE_SECONDS, **progress)
-        if not pulse.alive or pulse.cancel:
-            raise Stopped(is_ours=pulse.alive)
+        return bool(PromptImport.objects.filter(pk=self.job.pk, lease_token=self.keeper.token).update(**changes))
 
 
 def _delete_rows_of(job: PromptImport) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import InterfaceError, OperationalError
 
 from accounts.models import AuditEvent, Project, Role, User
 from core.errors import Conflict, DomainError
@@ -228,6 +229,32 @@ def test_a_killed_import_goes_on_without_doubles(project: Project, monkeypatch: 
     job.refresh_from_db()
     assert (job.status, job.n_added, job.n_duplicates, Prompt.objects.count()) == (JobStatus.SUCCEEDED, 30, 0, 30)
     assert sorted(Prompt.objects.values_list("number", flat=True)) == list(range(1, 31))
+
+
+@pytest.mark.parametrize("problem", [OperationalError("gone away"), InterfaceError("connection already closed")])
+def test_an_import_whose_database_is_away_for_a_moment_goes_on_where_it_was(
+    project: Project, monkeypatch: pytest.MonkeyPatch, problem: Exception
+) -> None:
+    monkeypatch.setattr(importing, "CHUNK_ROWS", 4)
+    job = start_import(project=project, upload=jsonl(*numbered(30)), filename="p.jsonl", name="set", by=None)
+    real = importing._Worker._without_duplicates
+
+    def away(worker: Any, placed: Any) -> Any:
+        if Prompt.objects.count() == 8:
+            raise problem
+        return real(worker, placed)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(importing._Worker, "_without_duplicates", away)
+        run_import(job.pk)
+    job.refresh_from_db()
+    assert (job.status, job.step, Prompt.objects.count()) == (JobStatus.QUEUED, 8, 8)
+    assert "the import goes on in a moment" in job.message
+    first = set(Prompt.objects.values_list("key", flat=True))
+    run_import(job.pk)
+    job.refresh_from_db()
+    assert (job.status, job.n_added, Prompt.objects.count()) == (JobStatus.SUCCEEDED, 30, 30)
+    assert first < set(Prompt.objects.values_list("key", flat=True))
 
 
 def test_a_worker_that_lost_its_lease_writes_nothing_more(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

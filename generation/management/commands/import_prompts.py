@@ -56,9 +56,9 @@ class Command(BaseCommand):
             raise CommandError(problem.words) from None
         if job.status != JobStatus.SUCCEEDED:
             self._tell_bad_rows(job)
-            if into is None:
+            if into is None and job.is_terminal:
                 delete_set(job.set, by=by)
-            raise CommandError(job.error or "The import did not end.")
+            raise CommandError(job.error or job.message or "The import did not end.")
         self._tell_bad_rows(job)
         self.stdout.write(
             f"{job.n_added:,} prompts in the set {job.set.name} ({job.set.key}); {job.n_duplicates:,} were there already."
