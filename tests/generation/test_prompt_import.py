@@ -2,13 +2,17 @@
 
 import io
 import json
+import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, connection
 
 from accounts.models import AuditEvent, Project, Role, User
+from core import way
 from core.errors import Conflict, DomainError
 from core.ids import split_for
 from core.jobs import JobStatus, claim, reap
@@ -270,6 +274,41 @@ def test_a_worker_that_lost_its_lease_writes_nothing_more(project: Project, monk
     run_import(job.pk)
     job.refresh_from_db()
     assert (job.status, Prompt.objects.count()) == (JobStatus.RUNNING, 0)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_alone", [True, False])
+def test_little_is_stored_at_a_time_with_pauses_while_others_write_to_the_same_file(
+    project: Project, monkeypatch: pytest.MonkeyPatch, is_alone: bool
+) -> None:
+    slept, written = list[float](), list[int]()
+    monkeypatch.setattr(way, "POLITE_SECONDS", 1000.0)
+    monkeypatch.setattr(way, "time", SimpleNamespace(monotonic=time.monotonic, sleep=slept.append))
+    monkeypatch.setattr(importing, "CHUNK_ROWS", 4)
+    monkeypatch.setattr(importing, "POLITE_ROWS", 1)
+    real = importing._Worker._without_duplicates
+
+    def elsewhere() -> None:
+        try:
+            make_user("Ben")
+        finally:
+            connection.close()
+
+    def spy(worker: Any, placed: Any) -> Any:
+        written.append(len(placed))
+        if not is_alone and len(written) == 1:
+            other = threading.Thread(target=elsewhere)
+            other.start()
+            other.join()
+        return real(worker, placed)
+
+    monkeypatch.setattr(importing._Worker, "_without_duplicates", spy)
+    job = import_rows(project, *numbered(10))
+    assert job.n_added == 10
+    if is_alone or connection.vendor == "postgresql":  # where nobody waits for a lock
+        assert (written, slept) == ([4, 4, 2], [])
+    else:
+        assert (written, len(slept)) == ([4, *[1] * 6], 7)
 
 
 def test_cancelling_takes_back_what_was_stored(project: Project, ravi: User, monkeypatch: pytest.MonkeyPatch) -> None:
