@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -86,10 +86,13 @@ def _remove_stale(root: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def store_directory(kind: str, path: Path, *, take: bool = False) -> str:
+def store_directory(
+    kind: str, path: Path, *, take: bool = False, note: Callable[[str], object] = lambda sha256: None
+) -> str:
     """Copy ``path`` into the store and return its hash; the same content stored twice is one directory.
 
     take  the files themselves are moved, and are gone from ``path`` whatever comes of it
+    note  told the hash before anything lies under it; what it raises ends the storing
     Raises DomainError when the disk is full, and leaves nothing behind.
     """
     root = artifacts_root() / kind
@@ -105,6 +108,7 @@ def store_directory(kind: str, path: Path, *, take: bool = False) -> str:
                 os.fsync(sink.fileno())
         manifest = canonical_json(manifest_of(temporary))
         sha256 = sha256_hex(manifest)
+        note(sha256)
         final = artifact_path(kind, sha256)
         if (final / MANIFEST).exists():
             if manifest_of(final) == manifest_of(temporary):
@@ -129,6 +133,19 @@ def store_directory(kind: str, path: Path, *, take: bool = False) -> str:
         ) from problem
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_directory(kind: str, sha256: str, *, is_wanted: Callable[[], bool]) -> None:
+    """Delete a stored directory, if there is one, unless others want it: those who note its hash before they store the same."""
+    place = artifact_path(kind, sha256)
+    aside = place.with_name(f".tmp-{new_key()}")
+    if is_wanted() or not place.exists():
+        return
+    # Asked again once it is out of its place: who found it there is known by then, who comes later stores it anew.
+    place.rename(aside)
+    if is_wanted() and not place.exists():
+        aside.rename(place)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def read_manifest(kind: str, sha256: str) -> dict[str, dict[str, object]]:

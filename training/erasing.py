@@ -206,7 +206,8 @@ def _redact(erasure: Erasure, sha256: str) -> str:
             _note(erasure, sha256, new)
             store_directory(ARTIFACT_KIND, directory, take=True)
     except FileNotFoundError:
-        if Snapshot.objects.filter(artifact_sha256=sha256).exists():
+        # A freeze that was killed before its files lay there has none.
+        if Snapshot.objects.filter(artifact_sha256=sha256).exclude(sha256="").exists():
             raise DomainError(
                 "The files of a dataset are missing.", how="Restore them from a backup and try again."
             ) from None

@@ -22,7 +22,7 @@ from core.asking import Answers, answering
 from core.beating import Keeper, attempt
 from core.bulk import Rows, analyze, copy_log_back, undisturbed
 from core.errors import Conflict, DomainError, require
-from core.storage import store_directory, workspace
+from core.storage import remove_directory, store_directory, workspace
 from core.way import Way
 from training.card import write_card
 from training.formats.ballots import SPLITS, Counts, Split
@@ -100,9 +100,18 @@ def run_freeze(snapshot_id: int) -> None:
 
 
 def _freeze(snapshot: Snapshot, keeper: Keeper) -> None:
+    _forget_files(snapshot)
     with undisturbed(), answering(apart=_is_large(snapshot)) as answers:
         seal(snapshot)
         _write(snapshot, keeper, answers)
+
+
+def _forget_files(snapshot: Snapshot) -> None:
+    """Delete what an earlier attempt stored: what comes of this one may be other bytes, and then no row would name those."""
+    sha256, others = snapshot.artifact_sha256, Snapshot.objects.exclude(pk=snapshot.pk)
+    if sha256:
+        remove_directory(ARTIFACT_KIND, sha256, is_wanted=others.filter(artifact_sha256=sha256).exists)
+        Snapshot.objects.filter(pk=snapshot.pk).update(artifact_sha256="", first_artifact_sha256="")
 
 
 def _is_large(snapshot: Snapshot) -> bool:
@@ -163,25 +172,12 @@ def _write(snapshot: Snapshot, keeper: Keeper, answers: Callable[..., Answers]) 
         write_near(directory, builder.across)
         write_description(directory, recipe=_recipe(snapshot), counts=totals, sha256=sha256)
         write_card(directory, snapshot, counts=totals, sha256=sha256)
-        artifact_sha256 = store_directory(ARTIFACT_KIND, directory, take=True)
+        # Noted before it lies there: an erasure finds the files by their row, wherever a kill or a cancel may fall.
+        store_directory(ARTIFACT_KIND, directory, take=True, note=lambda sha256: keeper.beat(artifact_sha256=sha256))
     totals = {**totals, "left_out": left_out}
     n_rows = sum(counts.rows.values())
     keeper.beat(step=snapshot.total_steps)
-    with transaction.atomic():
-        jobs.finish(
-            snapshot,
-            keeper.token,
-            message=f"{n_rows:,} rows",
-            counts=totals,
-            sha256=sha256,
-            artifact_sha256=artifact_sha256,
-        )
-        is_cancelled = snapshot.status == jobs.JobStatus.CANCELLED
-        if is_cancelled:  # in its last moment: what has a hash is frozen, and could never be tried again
-            transaction.set_rollback(True)
-    if is_cancelled:
-        # With its files, so that an erasure finds what it has to erase there.
-        jobs.cancelled(snapshot, keeper.token, message="Cancelled", artifact_sha256=artifact_sha256)
+    keeper.finish(message=f"{n_rows:,} rows", counts=totals, sha256=sha256)
 
 
 def _write_files(
@@ -212,6 +208,8 @@ def freeze_again(snapshot: Snapshot, *, by: User) -> None:
         snapshot.members.all().delete()
         Snapshot.objects.filter(pk=snapshot.pk).update(sealed_at=None, counts={})
         record("dataset.retry", user=by, project=snapshot.project, subject=snapshot)
+        # Not left to the next attempt: without members an erasure finds the dataset no more.
+        _forget_files(snapshot)
 
 
 def cancel_freeze(snapshot: Snapshot, *, by: User) -> None:

@@ -34,6 +34,7 @@ from tests.training.judged import (
 from training import erasing
 from training.erasing import ERASED, erase_text, run_erasure, waive
 from training.formats.files import read_rows
+from training.freezing import cancel_freeze, freeze_again, run_freeze, start_freeze
 from training.models import Erasure, PushJob, Snapshot
 from training.run_start import plan_run
 from training.snapshots import check_snapshot, directory_of
@@ -321,6 +322,62 @@ def test_a_kill_at_any_moment_leaves_no_old_bytes_after_the_retry(lab, monkeypat
         assert text.encode() not in everything(directory_of(snapshot))
         nothing_is_left_but_in(snapshot)
     assert snapshot.first_artifact_sha256 != snapshot.artifact_sha256
+
+
+def freeze_killed(monkeypatch, project, campaign, where: str) -> Snapshot:
+    """A freeze whose worker died at the call of a function, given back as the reaper would."""
+    snapshot = start_freeze(
+        project=project, name="killed", campaigns=[campaign], pair_policy={"write_ins": True}, by=None
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(where, lambda *args, **options: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            run_freeze(snapshot.pk)
+    Snapshot.objects.filter(pk=snapshot.pk).update(leased_until=Now() - timedelta(seconds=1))
+    reap()
+    snapshot.refresh_from_db()
+    assert snapshot.status == "queued"
+    return snapshot
+
+
+def no_dataset_holds(text: str) -> bool:
+    stored = [path for path in (home() / "artifacts" / "datasets").rglob("*") if path.is_file()]
+    return not any(text.encode() in path.read_bytes() for path in stored)
+
+
+@pytest.mark.parametrize("where", ["core.jobs.succeed", "pathlib.Path.rename"])
+def test_the_files_of_a_freeze_that_was_killed_and_cancelled_are_redacted_too(lab, monkeypatch, where):
+    project, campaign, mia = lab
+    snapshot = freeze_killed(monkeypatch, project, campaign, where)
+    assert no_dataset_holds(SECRET) == (where == "pathlib.Path.rename")
+    cancel_freeze(snapshot, by=mia)
+    erased(campaign, "prompt", mia)
+    assert no_dataset_holds(SECRET)
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+def test_a_killed_freeze_that_goes_on_leaves_none_of_the_files_it_had_stored(lab, monkeypatch, is_cancelled):
+    project, campaign, mia = lab
+    snapshot = freeze_killed(monkeypatch, project, campaign, "core.jobs.succeed")
+    if is_cancelled:
+        cancel_freeze(snapshot, by=mia)
+        freeze_again(snapshot, by=mia)
+    erase_text(judgement=secret_judgement(campaign), what="prompt", note="asked", by=mia)
+    run_freeze(snapshot.pk)
+    snapshot.refresh_from_db()
+    assert snapshot.is_ready and no_dataset_holds(SECRET)
+    check = [path.name for path in (home() / "artifacts" / "datasets").iterdir()]
+    assert check == [snapshot.artifact_sha256]
+
+
+def test_the_files_of_a_killed_freeze_stay_while_another_dataset_has_the_same(lab, monkeypatch):
+    project, campaign, mia = lab
+    twin = frozen(project, campaign)
+    snapshot = freeze_killed(monkeypatch, project, campaign, "core.jobs.succeed")
+    assert snapshot.artifact_sha256 == twin.artifact_sha256
+    cancel_freeze(snapshot, by=mia)
+    freeze_again(snapshot, by=mia)
+    check_snapshot(twin)
 
 
 def test_a_worker_that_lost_its_lease_changes_nothing_more(lab, monkeypatch):
