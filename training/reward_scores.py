@@ -66,6 +66,7 @@ def _run_child(directory: Path, beat: Callable[[], object]) -> None:
             stdin=subprocess.PIPE,  # never written to: its closing tells the scorer that we are gone
             stdout=log,
             stderr=subprocess.STDOUT,
+            start_new_session=True,  # a Ctrl-C in the terminal reaches the worker, which may first end what it does
         )
         try:
             while child.poll() is None:
