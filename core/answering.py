@@ -111,7 +111,10 @@ def _opener(vendor: str) -> Callable[[Any], Ask]:
             # A pooler between us and the server may know of no prepared statements.
             cursor: Any = psycopg.connect(**place, autocommit=True, prepare_threshold=None).cursor()
             # Rows are looked up by their ids, in pages that are at hand: else every 2,000 of 100,000 are looked for in all.
-            cursor.execute("SET TIME ZONE 'UTC'; SET random_page_cost = 1.1; SET max_parallel_workers_per_gather = 0")
+            # Nor is one compiled, as on the app's connections (``core.postgres``).
+            cursor.execute(
+                "SET TIME ZONE 'UTC'; SET jit = off; SET random_page_cost = 1.1; SET max_parallel_workers_per_gather = 0"
+            )
             return lambda sql, parameters: cursor.execute(sql, parameters).fetchall()
 
         return on_postgresql

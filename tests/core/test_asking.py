@@ -14,7 +14,7 @@ from django.contrib.auth.models import Group, Permission
 from django.db import OperationalError, connection, transaction
 
 from core import asking
-from core.answering import Step
+from core.answering import IDS, Step
 from core.asking import answered, answering, step
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -106,6 +106,14 @@ def test_a_statement_that_fails_is_told(groups: list[int]):
     wrong = [Step("groups", "SELECT id FROM nowhere WHERE id = %s", [1])]
     with pytest.raises(OperationalError, match="nowhere"), answering(apart=True) as answers:
         list(answers(wrong, handfuls(groups)))
+
+
+@pytest.mark.postgres
+def test_no_statement_is_compiled_there_either(groups: list[int]):
+    sql = "SELECT id, current_setting('jit') FROM auth_group WHERE id = ANY(%s::bigint[])"
+    with answering(apart=True) as answers:
+        ((_, found),) = answers([Step("groups", sql, [IDS])], [("", groups)])
+    assert set(found["groups"].values()) == {("off",)}
 
 
 def test_a_process_that_is_killed_is_told(groups: list[int], children: Children):
