@@ -5,17 +5,18 @@ Buttons are pressed by sending the forms that the pages show; only the waiting r
 
 import time
 from collections.abc import Callable
+from enum import StrEnum
 
 from accounts.invitations import issue_sign_in_link
 from annotation.models import Campaign
 from annotation.simulate import PageClient, simulate
 from core.errors import DomainError
-from generation.models import Candidate
+from generation.models import Candidate, ModelVersion
 from loop.board import Board, board_of, sentence_of
 from loop.demo import AUTO_PLAN, Demo, ensure_first_round, failed_deployment
 from loop.models import Round, RoundStep
 from loop.processes import Processes
-from loop.rounds import evaluations_of, last_step
+from loop.rounds import evaluations_of, gate_is_cleared, is_clearly_worse, last_step, produced_by
 from training.models import TrainingRun
 
 Say = Callable[[str], None]
@@ -23,6 +24,16 @@ Stage = RoundStep.Stage
 PAUSE_SECONDS = 0.5
 ROUND_TIMEOUT_SECONDS = 1500.0
 N_EXAMPLES = 3
+UNCLEAR = "No judge calls the new policy better, and none worse: the demo deploys it to show how that goes."
+WORSE = "The new policy is clearly worse than the one before: the whole interval lies below one half."
+
+
+class Ending(StrEnum):
+    """How a round that went by itself ended."""
+
+    DEPLOYED = "deployed"
+    GIVEN_UP = "given up"  # everything worked, and the new policy is clearly worse: the one before stays
+    FAILED = "failed"
 
 
 def board_for(demo: Demo, round_: Round) -> Board:
@@ -112,8 +123,8 @@ def press(pages: PageClient, demo: Demo, round_: Round, stage: str, **fields: st
     pages.submit(page, f"/p/{demo.project.slug}/rounds/{round_.number}/{stage}/", **fields)
 
 
-def play_round(demo: Demo, *, url: str, processes: Processes, n_people: int, say: Say) -> bool:
-    """One whole round with simulated people; prints what changed. Returns whether it ended with a new live policy."""
+def play_round(demo: Demo, *, url: str, processes: Processes, n_people: int, say: Say) -> Ending:
+    """One whole round with simulated people; prints what changed."""
     tell = Teller(say)
     pages = sign_in(demo, url)
     round_ = ensure_first_round(demo, AUTO_PLAN)
@@ -123,11 +134,12 @@ def play_round(demo: Demo, *, url: str, processes: Processes, n_people: int, say
         round_ = demo.project.rounds.order_by("-number").get(status=Round.Status.OPEN)
     try:
         _play(demo, round_, pages, url, processes, n_people, tell)
+        ending = deploy_or_give_up(demo, round_, pages, processes, tell)
     except DomainError as problem:
         say(f"\n{problem.words}")
-        return False
+        return Ending.FAILED
     say("\n" + what_changed(round_))
-    return True
+    return ending
 
 
 def _play(
@@ -160,11 +172,20 @@ def _play(
     go(Stage.TRAIN, _card_is(Stage.TRAIN, "done"))
     _watch(demo, round_, processes, tell, lambda board: _reward_is_over(round_), ROUND_TIMEOUT_SECONDS)
     go(Stage.EVALUATE, _card_is(Stage.EVALUATE, "done"))
-    go(
-        Stage.DEPLOY,
-        lambda board: round_.status == Round.Status.COMPLETE,
-        note="The demo goes on whatever the verdict.",
-    )
+
+
+def deploy_or_give_up(demo: Demo, round_: Round, pages: PageClient, processes: Processes, tell: Teller) -> Ending:
+    """The last decision, as a researcher would take it: what is clearly worse is not pushed back."""
+    if last_step(round_, Stage.DEPLOY) is None:
+        if is_clearly_worse(round_):
+            tell(f"{WORSE} It is not deployed.")
+            page = pages.get(f"/p/{demo.project.slug}/rounds/{round_.number}/")
+            pages.submit(page, f"/p/{demo.project.slug}/rounds/{round_.number}/abandon/", note=WORSE)
+            return Ending.GIVEN_UP
+        tell("Deploy …")
+        press(pages, demo, round_, Stage.DEPLOY, note="" if gate_is_cleared(round_) else UNCLEAR)
+    _watch(demo, round_, processes, tell, lambda board: round_.status == Round.Status.COMPLETE, ROUND_TIMEOUT_SECONDS)
+    return Ending.DEPLOYED
 
 
 def _reward_is_over(round_: Round) -> bool:
@@ -175,25 +196,28 @@ def _reward_is_over(round_: Round) -> bool:
 def what_changed(round_: Round) -> str:
     """The round in a few lines: the policies, the verdicts, and answers before and after."""
     round_.refresh_from_db()
-    lines = [f"Round {round_.number}: {round_.policy_in} → {round_.policy_out}"]
+    new = produced_by(round_, Stage.TRAIN)
+    if round_.policy_out is not None:
+        lines = [f"Round {round_.number}: {round_.policy_in} → {round_.policy_out}"]
+    else:
+        lines = [f"Round {round_.number} ends without a new policy: {new} is worse, and {round_.policy_in} stays live."]
     lines += [f"  {sentence_of(evaluation)}" for evaluation in evaluations_of(round_)]
-    for prompt, before, after in examples(round_):
+    for prompt, before, after in examples(round_, new):
         lines += ["", f"  {prompt}", f"    before  {before}", f"    after   {after}"]
+    if round_.policy_out is None:
+        lines += [
+            "",
+            "Its answers and judgements are kept. The same command starts the next round, from the policy that is live.",
+        ]
     return "\n".join(lines)
 
 
-def examples(round_: Round) -> list[tuple[str, str, str]]:
+def examples(round_: Round, new: ModelVersion | None) -> list[tuple[str, str, str]]:
     """(prompt, an answer of the old policy, one of the new), for some prompts that both have answered."""
-    if round_.policy_out is None:
-        return []
-    new = (
-        Candidate.objects.filter(arm__model_version=round_.policy_out)
-        .select_related("prompt")
-        .order_by("prompt_id", "index")
-    )
+    written = Candidate.objects.filter(arm__model_version=new).select_related("prompt").order_by("prompt_id", "index")
     found: list[tuple[str, str, str]] = []
     seen: set[int] = set()
-    for candidate in new[:200]:
+    for candidate in written[:200] if new is not None else ():
         if candidate.prompt_id in seen:
             continue
         seen.add(candidate.prompt_id)

@@ -408,12 +408,23 @@ def evaluations_of(round_: Round) -> list[Evaluation]:
 
 def gate_is_cleared(round_: Round) -> bool:
     """Whether some judge that can call a win says that the new policy is better than the one before."""
+    return Evaluation.Outcome.BETTER in _outcomes(round_)
+
+
+def is_clearly_worse(round_: Round) -> bool:
+    """Whether some judge says that the new policy is worse than the one before, and none that it is better."""
+    outcomes = _outcomes(round_)
+    return Evaluation.Outcome.WORSE in outcomes and Evaluation.Outcome.BETTER not in outcomes
+
+
+def _outcomes(round_: Round) -> set[str]:
+    """What the judges that have ended say of the new policy."""
     new = produced_by(round_, Stage.TRAIN)
-    return any(
-        evaluation.outcome == Evaluation.Outcome.BETTER and new is not None and evaluation.model_version_id == new.pk
+    return {
+        evaluation.outcome
         for evaluation in evaluations_of(round_)
-        if evaluation.status == JobStatus.SUCCEEDED
-    )
+        if new is not None and evaluation.model_version_id == new.pk and evaluation.status == JobStatus.SUCCEEDED
+    }
 
 
 def _deploy(round_: Round, by: User, note: str) -> RoundStep:

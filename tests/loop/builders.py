@@ -77,7 +77,7 @@ class World:
         RoundStep.objects.create(round=round_, stage=RoundStep.Stage.TRAIN, run=run)
         return version
 
-    def evaluated(self, round_: Round, version: ModelVersion, outcome: str) -> Evaluation:
+    def evaluated(self, round_: Round, version: ModelVersion, outcome: str, *, attempt: int = 1) -> Evaluation:
         evaluation = Evaluation.objects.create(
             project=self.project,
             model_version=version,
@@ -89,5 +89,5 @@ class World:
             low=0.55,
             high=0.65,
         )
-        RoundStep.objects.create(round=round_, stage=RoundStep.Stage.EVALUATE, evaluation=evaluation)
+        RoundStep.objects.create(round=round_, stage=RoundStep.Stage.EVALUATE, attempt=attempt, evaluation=evaluation)
         return evaluation

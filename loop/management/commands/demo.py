@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from accounts.invitations import issue_sign_in_link
 from core.errors import DomainError
 from loop import demo as demo_project
-from loop.autopilot import open_first_answers, play_round
+from loop.autopilot import Ending, open_first_answers, play_round
 from loop.processes import Processes, wait_for_web
 
 
@@ -30,6 +30,11 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--no-round", action="store_true", help="start no round: the first one is a person's to start"
+        )
+        parser.add_argument(
+            "--must-deploy",
+            action="store_true",
+            help="(with --auto) fail as well where the round worked but its policy was worse, and so was not deployed",
         )
         parser.add_argument("--people", type=int, default=4, help="simulated people (with --auto)")
 
@@ -50,7 +55,8 @@ class Command(BaseCommand):
             url = processes.url
             self.say(f"Whetstone runs at {url}")
             if options["auto"]:
-                failed = not play_round(demo, url=url, processes=processes, n_people=options["people"], say=self.say)
+                ending = play_round(demo, url=url, processes=processes, n_people=options["people"], say=self.say)
+                failed = has_failed(ending, must_deploy=options["must_deploy"])
             else:
                 self.invite(demo, url)
                 if not options["no_round"]:
@@ -87,6 +93,11 @@ class Command(BaseCommand):
     def say(self, line: str) -> None:
         self.stdout.write(line)
         self.stdout.flush()
+
+
+def has_failed(ending: Ending, *, must_deploy: bool) -> bool:
+    """A round that is given up for a worse policy did its work; only who has to see the push-back as well calls it failed."""
+    return ending == Ending.FAILED or (must_deploy and ending != Ending.DEPLOYED)
 
 
 def _as_keyboard_interrupt(_number: int, _frame: FrameType | None) -> None:
