@@ -218,11 +218,16 @@ def _tiny_dpo(effort: Effort, facts: Facts) -> Derived:
     return Derived(
         {
             "lora": (Lora(r=16, alpha=32), OWN),
-            "beta": (0.1, OWN),
+            "beta": (0.2, OWN),
             "label_smoothing": (0.2, f"{OWN}: people's labels are noisy, and smoothing keeps facts"),
-            "learning_rate": (2e-3, f"{OWN}; TRL's 1e-6 changes nothing on so small a model"),
+            # Without it one run in some forgets where an answer ends (docs/log.md, entry 19).
+            "sft_weight": (0.25, f"{OWN}: DPO alone may make both answers of a pair less likely"),
+            "learning_rate": (4e-3, f"{OWN}; TRL's 1e-6 changes nothing on so small a model"),
             # More steps than about 140 undo what was learnt (docs/log.md, entry 6), however many pairs there are.
-            "epochs": (3 if facts.n_train <= 350 else 2, f"{OWN}: 3 for about 300 pairs, 2 for twice as many"),
+            "epochs": (
+                3 if facts.n_train <= 250 else 2 if facts.n_train <= 400 else 1.5,
+                f"{OWN}: 3 up to 250 pairs, 2 up to 400, 1.5 above, so about 90 steps",
+            ),
             "batch_size": (8, OWN),
             "max_length": _length(facts, 512),
         },
@@ -260,7 +265,11 @@ def _tiny_reward(effort: Effort, facts: Facts) -> Derived:
         {
             "lora": (None, f"{OWN}: all weights; the model is small"),
             "learning_rate": (2e-4, OWN),
-            "epochs": (5 if facts.n_train <= 300 else 3, f"{OWN}: 5 up to 300 pairs, 3 above"),
+            # Two at 480 pairs read better than five at 216 (docs/log.md, entry 19); three were measured from 600 on.
+            "epochs": (
+                5 if facts.n_train <= 300 else 2 if facts.n_train <= 550 else 3,
+                f"{OWN}: 5 up to 300 pairs, 2 up to 550, 3 above",
+            ),
             "batch_size": (8, OWN),
             "max_length": _length(facts, 512),
         },

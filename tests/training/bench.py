@@ -78,6 +78,7 @@ class Bench:
         settings = {
             "epochs": 2,
             "batch_size": 4,
+            **({"sft_weight": 0.0} if method == "dpo" else {}),  # so that the first loss is ln 2
             "save_every": 3,
             "evaluate_every": 5,
             "n_samples": 1,

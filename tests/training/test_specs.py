@@ -30,13 +30,13 @@ def make_spec(method: str = "dpo", effort: Any = "small", **more: Any) -> Any:
 def test_a_small_model_gets_what_was_measured_on_the_starter_model() -> None:
     spec = make_spec()
     assert isinstance(spec, DpoSpec)
-    assert (spec.settings.beta, spec.settings.learning_rate, spec.settings.epochs) == (0.1, 2e-3, 3)
-    assert spec.settings.label_smoothing == 0.2
+    assert (spec.settings.beta, spec.settings.learning_rate, spec.settings.epochs) == (0.2, 4e-3, 2)
+    assert (spec.settings.label_smoothing, spec.settings.sft_weight) == (0.2, 0.25)
     assert spec.settings.batch_size == 8
     assert spec.lora is not None
     assert (spec.lora.r, spec.lora.alpha) == (16, 32)
-    assert n_steps(spec.settings, 300) == 114
-    assert make_spec(n_train=600).settings.epochs == 2
+    assert n_steps(spec.settings, 300) == 76
+    assert (make_spec(n_train=200).settings.epochs, make_spec(n_train=480).settings.epochs) == (3, 1.5)
 
 
 def test_a_large_model_gets_what_the_literature_says() -> None:
@@ -66,7 +66,7 @@ def _required(model: Any) -> list[str]:
 def test_effort_changes_how_long_and_not_what() -> None:
     smoke, small, full = (make_spec(effort=effort, n_train=10_000) for effort in EFFORTS)
     steps = [n_steps(spec.settings, 10_000) for spec in (smoke, small, full)]
-    assert steps == [8, 500, 2500]
+    assert steps == [8, 375, 1875]
     assert len({spec.settings.learning_rate for spec in (smoke, small, full)}) == 1
 
 

@@ -77,6 +77,8 @@ def make_run(
     snapshot = make_snapshot(project, make_pairs(26) if rows is None else rows, make_pairs(6, offset=60))
     # Two runs of one test start from the same seed, so that their weights can be compared.
     options: dict[str, Any] = {"base": base, "overrides": SETTINGS, "seed": 7, **more}
+    if method == "dpo":
+        options["overrides"] = {"sft_weight": 0.0, **options["overrides"]}  # so that the first loss is ln 2
     return start_run(project=project, method=method, snapshot=snapshot, **options)
 
 

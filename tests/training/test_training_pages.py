@@ -273,7 +273,7 @@ def test_missing_files_are_said_on_the_page(lab, ravi, monkeypatch):
 
 def test_one_click_starts_a_run_with_the_defaults(lab, ravi):
     page = ravi.get(pages(lab)["run-new"])
-    assert b"0.002" in page.content and b"measured on the starter model" in page.content
+    assert b"0.004" in page.content and b"measured on the starter model" in page.content
     answer = ravi.post(
         pages(lab)["run-new"], {"method": "dpo", "snapshot": lab.snapshot.key, "base": lab.base.key, "effort": "small"}
     )
