@@ -9,7 +9,7 @@ from typing import Any
 from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, NotSupportedError, connections
 
 from config.env import PREFIX, Env, unknown_names
 
@@ -32,6 +32,8 @@ def check_durability(
                 messages += sqlite_messages(alias, *_sqlite_state(alias))
             elif connection.vendor == "postgresql":
                 messages += postgres_messages(alias, _postgres_state(alias))
+        except NotSupportedError as problem:  # Django's own sentence about the oldest version that it knows
+            messages.append(Error(f"The database {alias!r} is too old. {problem}", id="whetstone.E005"))
         except DatabaseError as problem:
             messages.append(Error(f"The database {alias!r} does not answer: {problem}", id="whetstone.E001"))
     return messages

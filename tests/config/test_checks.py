@@ -3,9 +3,11 @@
 import pytest
 from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError
+from django.db import DatabaseError, NotSupportedError
+from django.db.backends.postgresql.features import DatabaseFeatures
 
 from config import checks
+from config.env import ROOT
 from tests.services.servers import Postgres, ServiceFailed
 from tests.services.workers import Site
 
@@ -75,6 +77,22 @@ def test_a_database_that_does_not_answer_is_a_warning_for_the_web_server(monkeyp
     monkeypatch.setattr(checks, "_sqlite_state", fail)
     checks.refuse_forgetful_databases()
     assert "does not answer: connection refused" in caplog.text
+
+
+@pytest.mark.sqlite
+def test_the_web_server_does_not_start_on_a_database_that_is_too_old(monkeypatch):
+    def refuse(*arguments: object) -> None:
+        raise NotSupportedError("PostgreSQL 14 or later is required (found 13.4).")
+
+    monkeypatch.setattr(checks, "_sqlite_state", refuse)
+    with pytest.raises(ImproperlyConfigured, match=r"'default' is too old\. PostgreSQL 14 or later is required"):
+        checks.refuse_forgetful_databases()
+
+
+def test_the_page_names_the_oldest_postgres_that_django_takes():
+    oldest, *_ = DatabaseFeatures.minimum_database_version or (0,)
+    assert oldest >= 14, "the triggers of training.sealed are written for it"
+    assert f"PostgreSQL {oldest} or newer" in (ROOT / "docs" / "how-to" / "run-on-a-server.md").read_text()
 
 
 @pytest.mark.sqlite
