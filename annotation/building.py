@@ -17,6 +17,7 @@ from annotation.models import Campaign, ComparisonTask, TaskCandidate
 from annotation.pairs import Answer, Pairing
 from annotation.texts import own_names
 from core.bulk import chunks
+from core.counting import counted
 from core.jobs import JobStatus, beat, cancelled, claim, fail, finish, release
 from generation.models import Candidate, ModelVersion, Prompt
 
@@ -206,7 +207,7 @@ def build_tasks(campaign: Campaign) -> None:
             step += len(chunk)
             pulse = beat(campaign, token, seconds=LEASE_SECONDS, step=step, total_steps=len(planned.tasks))
             if pulse.cancel:
-                cancelled(campaign, token, message=f"Stopped after {step:,} tasks.")
+                cancelled(campaign, token, message=f"Stopped after {counted(step, 'task')}.")
                 return
             if not pulse.alive:
                 return
@@ -236,7 +237,9 @@ def _open(campaign: Campaign, token: str, planned: Plan) -> None:
         # Cancelled in its last moment it ends as cancelled, and nobody is asked to judge it.
         if done and campaign.status == JobStatus.SUCCEEDED:
             Campaign.objects.filter(pk=campaign.pk).update(stage=Campaign.Stage.OPEN)
-            campaign.events.create(before=Campaign.Stage.BUILDING, after=Campaign.Stage.OPEN, note=f"{n_tasks:,} tasks")
+            campaign.events.create(
+                before=Campaign.Stage.BUILDING, after=Campaign.Stage.OPEN, note=counted(n_tasks, "task")
+            )
             campaign.stage = Campaign.Stage.OPEN
 
 

@@ -16,6 +16,7 @@ from annotation.models import Campaign
 from annotation.pairs import BY_DEFAULT
 from annotation.protocol import MAX_ANSWERS, MAX_COMMENT, MAX_LEVELS, SCALES, Criterion, Protocol
 from annotation.texts import NEAR
+from core.counting import counted
 from core.jobs import TERMINAL
 from generation.models import GenerationJob, ModelVersion
 
@@ -306,4 +307,5 @@ def describe(job: GenerationJob) -> str:
     n_arms = job.arms.count()
     arms = f", {n_arms} arms" if n_arms > 1 else ""
     how = " (imported)" if job.kind == GenerationJob.Kind.IMPORT else ""
-    return f"{prompts}: {len(job.prompt_ids):,} prompts × {job.n_answers} answers{arms}, {when}{how}"
+    size = f"{counted(len(job.prompt_ids), 'prompt')} × {counted(job.n_answers, 'answer')}"
+    return f"{prompts}: {size}{arms}, {when}{how}"

@@ -13,6 +13,7 @@ from annotation.expiry import release_turns_of
 from annotation.models import Annotator, Campaign, Place, PracticeAnswer, PracticeItem
 from annotation.onboarding import Stage, enter, onboarding_of
 from annotation.practice import Result, active_items, n_missing
+from core.counting import counted
 from core.errors import Conflict, require
 
 Use = PracticeItem.Use
@@ -58,7 +59,7 @@ def readiness_of(campaign: Campaign) -> Readiness:
     stops, warns = [], []
     if missing := n_missing(campaign):
         stops.append(
-            f"The qualification asks {onboarding.n_qualification} tasks and {missing} of them "
+            f"The qualification asks {counted(onboarding.n_qualification, 'task')} and {missing} of them "
             f"{'is' if missing == 1 else 'are'} missing. Nobody can begin it before they are written."
         )
     elif onboarding.n_qualification:
@@ -66,13 +67,16 @@ def readiness_of(campaign: Campaign) -> Readiness:
         n_fresh = n_items // onboarding.n_qualification
         if n_fresh < n_tries:
             warns.append(
-                f"{n_items} tasks for {n_tries} tries of {onboarding.n_qualification}: from try {n_fresh + 1} on, people meet "
-                f"tasks that they have seen. {n_tries * onboarding.n_qualification} tasks would keep every try fresh."
+                f"{counted(n_items, 'task')} for {counted(n_tries, 'try', 'tries')} of {onboarding.n_qualification}: "
+                f"from try {n_fresh + 1} on, people meet tasks that they have seen. "
+                f"{n_tries * onboarding.n_qualification} tasks would keep every try fresh."
             )
     n_practice = active_items(campaign, Use.PRACTICE).count()
     if n_practice < onboarding.n_practice:
         have = f"there {'is' if n_practice == 1 else 'are'} {n_practice}" if n_practice else "there is none"
-        warns.append(f"Practice asks {onboarding.n_practice} tasks and {have}: people practise with what there is.")
+        warns.append(
+            f"Practice asks {counted(onboarding.n_practice, 'task')} and {have}: people practise with what there is."
+        )
     return Readiness(stops, warns)
 
 

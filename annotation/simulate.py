@@ -21,6 +21,7 @@ from annotation.models import Annotator, Campaign
 from annotation.opinions import Opinion
 from annotation.pageclient import Page, PageClient
 from annotation.people import annotator_for
+from core.counting import counted
 from core.errors import require
 from core.ids import new_token
 from starter.judge import Preference
@@ -195,7 +196,7 @@ def simulate(
 
 def summary(report: Report) -> str:
     """The figures in two lines."""
-    who = f"{report.n_judgements:,} judgements by {report.n_people} simulated people"
+    who = f"{counted(report.n_judgements, 'judgement')} by {counted(report.n_people, 'simulated person', 'simulated people')}"
     lines = [f"{who} in {report.seconds:.1f} s: {report.per_second:.1f} a second, {report.n_lost} not counted."]
     if (median := report.percentile(50)) is not None:
         p95, p99 = report.percentile(95) or 0.0, report.percentile(99) or 0.0

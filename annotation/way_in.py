@@ -20,6 +20,7 @@ from annotation.practice_items import accepted_words
 from annotation.protocol import LETTERS, Said
 from annotation.refusals import takes_part
 from annotation.screen import Entered, asked_of
+from core.counting import counted
 from core.htmx import render_page
 
 TITLES = {
@@ -143,15 +144,18 @@ def way_in_page(
 def _steps(campaign: Campaign, onboarding: Onboarding, stage: Stage, needs_confirmation: bool) -> list[Step]:
     texts = {
         Stage.KEYS: ("The keys", f"{N_KEYS} short tasks that teach the keys."),
-        Stage.PRACTICE: ("Practice", f"{_n(onboarding.n_practice, 'task')}, with the reason after each answer."),
+        Stage.PRACTICE: ("Practice", f"{counted(onboarding.n_practice, 'task')}, with the reason after each answer."),
         Stage.QUALIFICATION: (
             "Qualification",
             (
-                f"{_n(onboarding.n_qualification, 'task')}, {onboarding.n_to_pass} right to pass; "
-                f"{_n(onboarding.tries, 'try', 'tries')}."
+                f"{counted(onboarding.n_qualification, 'task')}, {onboarding.n_to_pass} right to pass; "
+                f"{counted(onboarding.tries, 'try', 'tries')}."
             ),
         ),
-        Stage.PROBATION: ("Probation", f"Your first {_n(onboarding.probation, 'judgement')} count and are looked at."),
+        Stage.PROBATION: (
+            "Probation",
+            f"Your first {counted(onboarding.probation, 'judgement counts and is', 'judgements count and are')} looked at.",
+        ),
         Stage.NORMAL: ("Work", "You judge by yourself."),
     }
     order = list(Stage)
@@ -163,10 +167,6 @@ def _steps(campaign: Campaign, onboarding: Onboarding, stage: Stage, needs_confi
         state = "done" if order.index(each) < order.index(now) else "now" if each == now else "ahead"
         steps.append(Step(*texts[each], "ahead" if state == "now" and needs_confirmation else state))
     return steps
-
-
-def _n(number: int, one: str, many: str = "") -> str:
-    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def _now(place: Place | None, campaign: Campaign, onboarding: Onboarding, stage: Stage) -> dict[str, Any]:
@@ -181,7 +181,7 @@ def _now(place: Place | None, campaign: Campaign, onboarding: Onboarding, stage:
         result = last_result(place) if place else None
         passed = f"You passed: {result.n_right} of {result.n_items} right. " if result and result.is_passed else ""
         if stage == Stage.PROBATION and place is not None:
-            passed += f"Your next {_n(place.n_probation_left, 'judgement')} count and are looked at."
+            passed += f"Your next {counted(place.n_probation_left, 'judgement counts and is', 'judgements count and are')} looked at."
         return {"action": "work", "heading": "You are in", "text": passed.strip() or "Nothing stands before your work."}
     result = last_result(place) if place and stage in (Stage.QUALIFICATION, Stage.FAILED) else None
     if stage == Stage.FAILED:
@@ -208,15 +208,15 @@ def _qualification(
     if n_missing(campaign):
         text = "Whoever leads this campaign still has to write its tasks. Come back later."
         return {"action": "", "heading": "The qualification is not ready yet", "text": text}
-    rules = f"{_n(onboarding.n_qualification, 'task')}, {onboarding.n_to_pass} of them right to pass. You see the result at the end."
+    rules = f"{counted(onboarding.n_qualification, 'task')}, {onboarding.n_to_pass} of them right to pass. You see the result at the end."
     failed = result is not None and not result.is_passed and place is not None and place.n_tries > 0
     if not failed:
-        return {"action": "begin", "heading": "The qualification", "text": f"{rules} You have {_n(n_left, 'try', 'tries')}.",
+        return {"action": "begin", "heading": "The qualification", "text": f"{rules} You have {counted(n_left, 'try', 'tries')}.",
                 "may_practise": may_practise}  # fmt: skip
     if n_left <= 0:
         text = f"{_score(result)} You have used all your tries. Whoever leads this campaign can give you another one."
         return {"action": "", "heading": "Not passed", "text": text, "is_bad": True}
-    text = f"{_score(result)} You have {_n(n_left, 'try', 'tries')} left, with other tasks where there are some."
+    text = f"{_score(result)} You have {counted(n_left, 'try', 'tries')} left, with other tasks where there are some."
     return {
         "action": "try_again",
         "heading": "Not passed yet",

@@ -21,6 +21,7 @@ from accounts.models import Project, User
 from core.beating import CancelAsked, Keeper, LeaseLost, attempt
 from core.bulk import Rows, among, analyze, chunks, keys_from, room_to_write, undisturbed
 from core.confidential import first_secret, has_address
+from core.counting import counted
 from core.csvs import inert
 from core.errors import DomainError, require
 from core.ids import KEY_LENGTH, seed_from
@@ -154,7 +155,7 @@ class _Worker:
                 for row in sorted(bad, key=lambda bad_row: bad_row.line):
                     self._note_bad(row, writer)
                 self.keeper.beat(
-                    step=n_rows, message=f"Checking: {n_rows:,} rows read.", n_rows=n_rows, n_bad=self.n_bad
+                    step=n_rows, message=f"Checking: {counted(n_rows, 'row')} read.", n_rows=n_rows, n_bad=self.n_bad
                 )
         draft.replace(report)
         notes = [*self.job.notes, *self._counted()]
@@ -222,7 +223,7 @@ class _Worker:
         """Make the rows visible: the set's count and the end of the job in one transaction."""
         self.job.refresh_from_db()
         analyze(self.job.n_added, Prompt)
-        message = f"{self.job.n_added:,} prompts imported."
+        message = f"{counted(self.job.n_added, 'prompt')} imported."
         with transaction.atomic():
             PromptSet.objects.filter(pk=self.job.set_id).update(n_prompts=F("n_prompts") + self.job.n_added)
             self.keeper.finish(message=message)

@@ -22,6 +22,7 @@ from django.db.models import Count, Sum
 from django.utils import timezone
 
 from core.bulk import Rows, keys_from, taken
+from core.counting import counted
 from core.errors import DomainError
 from core.ids import KEY_LENGTH, seed_from, sha256_hex
 from core.jobs import Beat, beat, cancelled, claim, fail, finish, release
@@ -295,11 +296,12 @@ class Ledger:
 
 
 def _summary(n_stored: int, n_failed: int, n_shortened: int) -> str:
-    parts = [f"{n_stored:,} answers are there."]
+    parts = [f"{counted(n_stored, 'answer is', 'answers are')} there."]
     if n_failed:
         parts.append(f"{n_failed:,} could not be written.")
     if n_shortened:
-        parts.append(f"{n_shortened:,} were given less room than asked, because their prompt nearly fills the context.")
+        were = counted(n_shortened, "was", "were")
+        parts.append(f"{were} given less room than asked, because the prompt nearly fills the context.")
     return " ".join(parts)
 
 

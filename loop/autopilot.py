@@ -10,6 +10,7 @@ from enum import StrEnum
 from accounts.invitations import issue_sign_in_link
 from annotation.models import Campaign
 from annotation.simulate import PageClient, simulate
+from core.counting import counted
 from core.errors import DomainError
 from generation.models import Candidate, ModelVersion
 from loop.board import Board, board_of, sentence_of
@@ -166,7 +167,7 @@ def _play(
     if not _card_is(Stage.ANNOTATE, "done")(board_for(demo, round_)):
         tell(f"{n_people} simulated people judge the answers …")
         result = simulate(base_url=url, campaign=step.campaign, n_people=n_people)
-        tell(f"{result.n_judgements} judgements, {result.per_second:.1f} a second.")
+        tell(f"{counted(result.n_judgements, 'judgement')}, {result.per_second:.1f} a second.")
     go(Stage.DATASET, _card_is(Stage.DATASET, "done"))
     go(Stage.REWARD, lambda board: True)
     go(Stage.TRAIN, _card_is(Stage.TRAIN, "done"))

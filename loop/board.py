@@ -15,6 +15,7 @@ from annotation.assign import open_assignment, untouched
 from annotation.models import Annotator, Campaign
 from annotation.regression import new_against_old_of
 from annotation.winrate import Rate
+from core.counting import counted
 from core.jobs import JobFields, JobStatus
 from generation.deploy import live_deployment
 from generation.models import Deployment, Endpoint, GenerationJob, ModelReveal
@@ -198,7 +199,7 @@ def _prompts(round_: Round, _: Card | None, __: Membership) -> Card:
     prompt_set = round_.prompt_set
     links = ((prompt_set.name, _url("generation:prompt-set", round_, prompt_set.key)),) if prompt_set else ()
     did = (
-        f"{prompt_set.n_prompts:,} prompts; {min(plan_of(round_).n_prompts, prompt_set.n_prompts):,} drawn for this round."
+        f"{counted(prompt_set.n_prompts, 'prompt')}; {min(plan_of(round_).n_prompts, prompt_set.n_prompts):,} drawn for this round."
         if prompt_set
         else ""
     )
@@ -210,7 +211,7 @@ def _generate(round_: Round, before: Card | None, _: Membership) -> Card:
     if step and step.job:
         job, comparison = step.job, comparison_job(round_)
         links: tuple[tuple[str, str], ...] = (("Answers", _url("generation:job", round_, job.key)),)
-        done = f"{job.step:,} answers written" + (f", {job.n_failed:,} could not be." if job.n_failed else ".")
+        done = f"{counted(job.step, 'answer')} written" + (f", {job.n_failed:,} could not be." if job.n_failed else ".")
         if comparison is not None:
             links += (("Answers of the version before", _url("generation:job", round_, comparison.key)),)
             done += f" The version before wrote {comparison.step:,}, to compare with."
@@ -218,7 +219,11 @@ def _generate(round_: Round, before: Card | None, _: Membership) -> Card:
                 job = comparison
         if job.status == JobStatus.CANCELLED and job.step:
             return Card(
-                Stage.GENERATE, "Generate", "done", did=f"Cancelled; {job.step:,} answers are kept.", links=links
+                Stage.GENERATE,
+                "Generate",
+                "done",
+                did=f"Cancelled; {counted(job.step, 'answer is', 'answers are')} kept.",
+                links=links,
             )
         return _of_job(Stage.GENERATE, job, done=done, links=links, again="Generate again")
     if not _is_done(before):
@@ -232,7 +237,7 @@ def _generate(round_: Round, before: Card | None, _: Membership) -> Card:
         waits = endpoint.state_message if endpoint and endpoint.state_message else "The engine is not ready yet."
         links = (("Deployments", _url("generation:deployments", round_)),)
         return Card(Stage.GENERATE, "Generate", "running", waits_for=waits, links=links)
-    label = f"Generate {plan.n_answers} answers for {plan.n_prompts:,} prompts"
+    label = f"Generate {counted(plan.n_answers, 'answer')} for {counted(plan.n_prompts, 'prompt')}"
     return Card(Stage.GENERATE, "Generate", "ready", actions=(Action(label, Stage.GENERATE),))
 
 
@@ -299,7 +304,7 @@ def comparison_in_words(campaign: Campaign) -> str:
         return f"Against the version before: {_rate(found.people)} by people{words}."
     if found.simulated.value is not None:
         return f"Against the version before: {_rate(found.simulated)} by simulated people."
-    return f"{found.n_tasks:,} tasks compare with the version before."
+    return f"{counted(found.n_tasks, 'task compares', 'tasks compare')} with the version before."
 
 
 def _rate(measured: Rate) -> str:

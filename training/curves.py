@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from annotation.winrate import ENOUGH_PROMPTS
+from core.counting import counted
 from training.models import MetricPoint, TrainingRun
 from training.specs import METRICS
 
@@ -102,7 +103,8 @@ def warnings_of(points: Points, n_held_out: int) -> list[str]:
     train, held_out = _recent(points.get("train_accuracy")), _last(points.get("heldout_accuracy"))
     if 0 < n_held_out < ENOUGH_PROMPTS:
         found.append(
-            f"Only {n_held_out} pairs are held out: too few to tell from their accuracy whether the run learns or memorises."
+            f"Only {counted(n_held_out, 'pair is', 'pairs are')} held out: too few to tell from their accuracy whether the run "
+            "learns or memorises."
         )
     elif held_out is not None and train is not None and train - held_out > OVERFIT_GAP:
         found.append(

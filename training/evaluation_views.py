@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from accounts.access import person, project_view
 from accounts.models import Project, Role, User
 from annotation.winrate import ENOUGH_PROMPTS
+from core.counting import counted
 from core.errors import DomainError
 from core.htmx import render_page, see_other
 from generation.models import Candidate
@@ -222,7 +223,8 @@ def in_words(found: Evaluation) -> tuple[str, str]:
         said = f"By the reward model that was trained on the same people's pairs: {found.value:.0%}."
         return f"{said} That is not a win: a policy can please a reward model without pleasing people.", "is-info"
     if found.n_prompts < ENOUGH_PROMPTS:
-        return f"Only {found.n_prompts} prompts were compared. Under {ENOUGH_PROMPTS} there is no verdict.", "is-warn"
+        compared = counted(found.n_prompts, "prompt was", "prompts were")
+        return f"Only {compared} compared. Under {ENOUGH_PROMPTS} there is no verdict.", "is-warn"
     words = {
         "better": (
             f"{found.model_version} is better than {found.against}: the whole interval lies above one half.",

@@ -21,6 +21,7 @@ from core import jobs
 from core.asking import Answers, answering
 from core.beating import Keeper, attempt
 from core.bulk import Rows, analyze, copy_log_back, undisturbed
+from core.counting import counted
 from core.errors import Conflict, DomainError, require
 from core.storage import remove_directory, store_directory, workspace
 from core.way import Way
@@ -87,9 +88,9 @@ def start_freeze(
 def _what_to_do(left_out: Mapping[str, int]) -> str:
     """How the largest group of judgements that stayed out could come in."""
     if left_out.get("simulated"):
-        return f"{left_out['simulated']} judgements are by simulated people: tick the box that lets them in."
+        return f"{counted(left_out['simulated'], 'judgement is', 'judgements are')} by simulated people: tick the box that lets them in."
     if left_out.get("unblinded"):
-        return f"{left_out['unblinded']} judgements are not blind: tick the box that lets them in."
+        return f"{counted(left_out['unblinded'], 'judgement is', 'judgements are')} not blind: tick the box that lets them in."
     return "Let people judge some answers first."
 
 
@@ -177,7 +178,7 @@ def _write(snapshot: Snapshot, keeper: Keeper, answers: Callable[..., Answers]) 
     totals = {**totals, "left_out": left_out}
     n_rows = sum(counts.rows.values())
     keeper.beat(step=snapshot.total_steps)
-    keeper.finish(message=f"{n_rows:,} rows", counts=totals, sha256=sha256)
+    keeper.finish(message=counted(n_rows, "row"), counts=totals, sha256=sha256)
 
 
 def _write_files(

@@ -2,6 +2,7 @@
 
 from django.urls import reverse
 
+from core.counting import counted
 from generation.models import ModelVersion
 from generation.registry import LineageLink
 from training.lineage import lineage_of
@@ -12,7 +13,7 @@ def links_of(version: ModelVersion) -> list[LineageLink]:
     step = lineage_of(version).steps[0]
     if step.run is None or step.snapshot is None:
         return []
-    people = "one person" if step.n_people == 1 else f"{step.n_people:,} people"
+    given = f"{counted(step.n_judgements, 'judgement')} by {counted(step.n_people, 'person', 'people')}"
 
     def to(name: str, key: str) -> str:
         return reverse(name, args=[version.project.slug, key])
@@ -20,9 +21,11 @@ def links_of(version: ModelVersion) -> list[LineageLink]:
     return [
         LineageLink("made by", f"the run {step.run}", to("training:run", step.run.key)),
         LineageLink("from", f"the dataset {step.snapshot}", to("training:snapshot", step.snapshot.key)),
-        LineageLink("which holds", f"{step.n_judgements:,} judgements by {people}, {step.n_train:,} to learn from"),
+        LineageLink("which holds", f"{given}, {step.n_train:,} to learn from"),
         *(
-            LineageLink("given in", f"{it.name}: {it.n_judgements:,} judgements", to("annotation:campaign", it.key))
+            LineageLink(
+                "given in", f"{it.name}: {counted(it.n_judgements, 'judgement')}", to("annotation:campaign", it.key)
+            )
             for it in step.sources
         ),
         LineageLink("down to", "every judgement behind it", to("training:model-lineage", version.key)),

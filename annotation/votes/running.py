@@ -25,6 +25,7 @@ from annotation.votes.formats import read
 from annotation.votes.outside import Models
 from annotation.votes.storing import WRITTEN, Store
 from core.bulk import analyze, room_to_write, settled_later, undisturbed
+from core.counting import counted
 from core.errors import DomainError, require
 from core.jobs import JobStatus, Stopped, beat, cancelled, claim, fail, finish, release, request_cancel
 from core.reading import UnreadableFile
@@ -140,7 +141,7 @@ class _Worker:
             return
         self.tell_at = time.monotonic() + TELL_SECONDS
         self.way.look()  # chunks are read ahead: the first of them are small already where others write
-        self._beat(step=n_rows, message=f"Checking: {n_rows:,} rows read.", n_rows=n_rows, n_bad=n_bad)
+        self._beat(step=n_rows, message=f"Checking: {counted(n_rows, 'row')} read.", n_rows=n_rows, n_bad=n_bad)
 
     def _prepare(self, found: Found) -> None:
         """Lay out what the rows will belong to, seen by nobody, in the transaction that ends the check."""
@@ -186,11 +187,11 @@ class _Worker:
         """Show everything at once, in the transaction that ends the job."""
         n = self.job.counts.get("votes", 0)
         tasks, answers = self.job.counts.get("tasks", 0), self.job.counts.get("answers", 0)
-        message = f"{n:,} votes on {tasks:,} tasks imported." if n else f"{answers:,} answers imported."
+        what = f"{counted(n, 'vote')} on {counted(tasks, 'task')}" if n else counted(answers, "answer")
         analyze(n or answers, *WRITTEN)
         show_all = show(self.job, self.choices)  # what takes long comes first, outside the transaction
         with transaction.atomic():
-            if not finish(self.job, self.token, message=message):
+            if not finish(self.job, self.token, message=f"{what} imported."):
                 raise Stopped(is_ours=False)
             if self.job.status == JobStatus.SUCCEEDED:
                 show_all()

@@ -28,7 +28,7 @@ def test_a_file_is_imported_from_the_shell(tmp_path: Path) -> None:
     job = VoteImport.objects.get(status="succeeded")
     assert job.campaign is not None and (job.name, job.source, job.campaign.stage) == ("arena", "Crowd", "open")
     assert (job.campaign.guidelines, job.requested_by) == ("Prefer the shorter one.", ravi)
-    assert "2 votes on 2 tasks imported." in out.getvalue() and "1 rows could not be used" in out.getvalue()
+    assert "2 votes on 2 tasks imported." in out.getvalue() and "1 row could not be used" in out.getvalue()
 
 
 @pytest.mark.parametrize("given", [["--project", "nowhere"], ["--by", "nobody"]])

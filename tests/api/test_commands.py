@@ -36,7 +36,7 @@ def test_prompts_come_in_from_a_file(tmp_path: Path) -> None:
     told = said("import_prompts", str(file), "--project", project.slug, "--licence", "CC0")
     made = PromptSet.objects.get()
     assert (made.name, made.licence, made.n_prompts) == ("uses", "CC0", 2)
-    assert told == f"2 prompts in the set uses ({made.key}); 1 were there already.\n"
+    assert told == f"2 prompts in the set uses ({made.key}); 1 was there already.\n"
     file.write_text('{"prompt": "When?"}\n')
     said("import_prompts", str(file), "--project", project.slug, "--into", made.key)
     assert Prompt.objects.filter(set=made).count() == 3

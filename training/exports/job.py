@@ -20,6 +20,7 @@ from accounts.audit import record
 from accounts.models import Project, Role, User
 from core import jobs
 from core.beating import Keeper, attempt
+from core.counting import counted
 from core.errors import require
 from core.ids import canonical_json, sha256_hex
 from core.jobs import JobStatus
@@ -160,7 +161,7 @@ def _write(job: ExportJob, keeper: Keeper) -> None:
         n_bytes, sha256 = path.stat().st_size, file_sha256(path)
         artifact = store_directory(ARTIFACT_KIND, directory, take=True)
     keeper.finish(
-        message=f"{n_rows:,} rows", n_rows=n_rows, n_bytes=n_bytes, sha256=sha256, artifact_sha256=artifact,
+        message=counted(n_rows, "row"), n_rows=n_rows, n_bytes=n_bytes, sha256=sha256, artifact_sha256=artifact,
         expires_at=_expiry(), step=F("total_steps"),
     )  # fmt: skip
 

@@ -8,6 +8,7 @@ from accounts.audit import record
 from accounts.models import User
 from core import jobs
 from core.beating import Keeper, attempt
+from core.counting import counted
 from core.errors import Conflict, require
 from core.jobs import JobStatus
 from core.storage import workspace
@@ -148,7 +149,9 @@ def _push(push: PushJob, keeper: Keeper) -> None:
             jobs.beat(push, keeper.token, seconds=LEASE_SECONDS, **watch.progress())
         keeper.beat()
     with transaction.atomic():  # cancelled in its last moment it says, too, where the files lie
-        done = jobs.finish(push, keeper.token, message=f"{len(pieces)} files", revision=revision, step=F("total_steps"))
+        done = jobs.finish(
+            push, keeper.token, message=counted(len(pieces), "file"), revision=revision, step=F("total_steps")
+        )
         if done:
             _record("push.done", push, push.requested_by, revision=revision)
 

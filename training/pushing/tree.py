@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.counting import counted
 from core.ids import canonical_json
 from core.storage import MANIFEST, file_sha256, read_manifest
 from training.card import CARD
@@ -89,7 +90,8 @@ def export_card(export: ExportJob) -> str:
 
 
 def _format_words(export: ExportJob, chosen: Format) -> Iterator[str]:
-    yield f"{export.n_rows:,} rows in `{export.filename}`: {chosen.label}. Read by {chosen.reads}. One row is {chosen.one_row}."
+    n_rows = counted(export.n_rows, "row")
+    yield f"{n_rows} in `{export.filename}`: {chosen.label}. Read by {chosen.reads}. One row is {chosen.one_row}."
     if export.options.get("split") == "test":
         yield "These prompts are held out: do not train on them."
     columns = [f"| `{column.name}` | {column.words} |" for column in chosen.columns_for(Options(**export.options))]

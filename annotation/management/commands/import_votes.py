@@ -11,6 +11,7 @@ from accounts.models import Project, User
 from annotation.models import VoteImport
 from annotation.votes.files import report_path
 from annotation.votes.job import import_now
+from core.counting import counted
 from core.errors import DomainError
 
 
@@ -62,7 +63,7 @@ class Command(BaseCommand):
                 raise CommandError(problem.words) from None
         self.stdout.write(f"{job.message} Campaign {job.campaign.key if job.campaign else ''}.")
         if job.n_bad:
-            self.stdout.write(f"{job.n_bad:,} rows could not be used: {report_path(job)}")
+            self.stdout.write(f"{counted(job.n_bad, 'row')} could not be used: {report_path(job)}")
 
 
 def _show(bar: Any, job: VoteImport) -> None:

@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from accounts.models import Project, User
 from core.bars import done_with_bar
+from core.counting import counted
 from core.errors import DomainError
 from core.jobs import JobStatus
 from generation.prompt_importing import run_import
@@ -61,11 +62,12 @@ class Command(BaseCommand):
             raise CommandError(job.error or job.message or "The import did not end.")
         self._tell_bad_rows(job)
         self.stdout.write(
-            f"{job.n_added:,} prompts in the set {job.set.name} ({job.set.key}); {job.n_duplicates:,} were there already."
+            f"{counted(job.n_added, 'prompt')} in the set {job.set.name} ({job.set.key}); "
+            f"{counted(job.n_duplicates, 'was', 'were')} there already."
         )
 
     def _tell_bad_rows(self, job: Any) -> None:
         for bad in job.bad_rows[:5]:
             self.stderr.write(f"Line {bad['line']}: {bad['reason']}")
         if job.n_bad > 5 and report_path(job).exists():
-            self.stderr.write(f"{job.n_bad:,} rows could not be used.")
+            self.stderr.write(f"{counted(job.n_bad, 'row')} could not be used.")

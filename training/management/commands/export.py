@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from accounts.models import Project, User
 from core.bars import done_with_bar
+from core.counting import counted
 from core.errors import DomainError
 from core.jobs import JobStatus
 from training.blinding import note_file_had
@@ -81,7 +82,7 @@ class Command(BaseCommand):
         if by is not None:
             note_file_had(snapshot, by, names_models=bool(job.options["models"]))
         shutil.copyfile(file_of(job), path)
-        self.stdout.write(f"{path}: {job.n_rows:,} rows, sha256 {job.sha256}")
+        self.stdout.write(f"{path}: {counted(job.n_rows, 'row')}, sha256 {job.sha256}")
 
     def _push(self, snapshot: Snapshot, options: dict[str, Any], by: User | None) -> None:
         to, _, target = options["to"].partition(":")
@@ -94,7 +95,8 @@ class Command(BaseCommand):
         done_with_bar(push, lambda: run_push(push.pk), stream=self.stderr)
         if push.status != JobStatus.SUCCEEDED:
             raise CommandError(push.error or "A worker has taken this push; its page says when it is done.")
-        self.stdout.write(f"{push.address}: {push.n_files} files, {push.n_bytes:,} bytes, revision {push.revision}")
+        size = f"{counted(push.n_files, 'file')}, {counted(push.n_bytes, 'byte')}"
+        self.stdout.write(f"{push.address}: {size}, revision {push.revision}")
 
     def _exported(self, snapshot: Snapshot, options: dict[str, Any], by: User | None) -> ExportJob:
         chosen = {name: options[name] for name in ("split", *COLUMNS)}

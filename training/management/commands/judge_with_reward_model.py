@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from accounts.models import User
 from annotation.models import Campaign
+from core.counting import counted
 from core.errors import DomainError
 from generation.models import ModelVersion
 from training.machine_judge import judge_by_reward_model
@@ -38,7 +39,7 @@ class Command(BaseCommand):
                 )
             except DomainError as problem:
                 raise CommandError(problem.words) from None
-        self.stdout.write(f"{model.slug} judged {n_judged:,} tasks of “{campaign.name}”.")
+        self.stdout.write(f"{model.slug} judged {counted(n_judged, 'task')} of “{campaign.name}”.")
 
 
 def _show(bar: Any, done: int, of: int) -> None:
