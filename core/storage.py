@@ -64,15 +64,19 @@ def workspace(kind: str, key: str) -> Iterator[Path]:
 
     What an attempt left that was killed, or that lost its lease, is removed first.
     """
-    folder = home() / kind
-    for stale in folder.glob(f"{key}-*"):
-        shutil.rmtree(stale, ignore_errors=True)
-    directory = folder / f"{key}-{new_key()}"
+    clear_workspace(kind, key)
+    directory = home() / kind / f"{key}-{new_key()}"
     directory.mkdir(parents=True, mode=0o700)
     try:
         yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def clear_workspace(kind: str, key: str) -> None:
+    """Remove what attempts at ``key`` left that were killed: for who knows that none is at work."""
+    for stale in (home() / kind).glob(f"{key}-*"):
+        shutil.rmtree(stale, ignore_errors=True)
 
 
 def _remove_stale(root: Path) -> None:

@@ -23,7 +23,7 @@ from core.beating import Keeper, attempt
 from core.bulk import Rows, analyze, copy_log_back, undisturbed
 from core.counting import counted
 from core.errors import Conflict, DomainError, require
-from core.storage import remove_directory, store_directory, workspace
+from core.storage import clear_workspace, remove_directory, store_directory, workspace
 from core.way import Way
 from training.card import write_card
 from training.formats.ballots import SPLITS, Counts, Split
@@ -34,7 +34,7 @@ from training.previewing import counts_json
 from training.records import Records
 from training.rows import Builder, facts_now, read_policy, recipe_of, recorded_members, twins_among
 from training.selecting import Reading, has_members, in_rounds, read_members, read_selection, settled
-from training.snapshots import ARTIFACT_KIND
+from training.snapshots import ARTIFACT_KIND, WORKSPACE
 
 LEASE_SECONDS = 300
 MANY = 4000  # judgements
@@ -108,7 +108,8 @@ def _freeze(snapshot: Snapshot, keeper: Keeper) -> None:
 
 
 def _forget_files(snapshot: Snapshot) -> None:
-    """Delete what an earlier attempt stored: what comes of this one may be other bytes, and then no row would name those."""
+    """Delete what an earlier attempt left: what comes of this one may be other bytes, and then no row would name those."""
+    clear_workspace(WORKSPACE, snapshot.key)
     sha256, others = snapshot.artifact_sha256, Snapshot.objects.exclude(pk=snapshot.pk)
     if sha256:
         remove_directory(ARTIFACT_KIND, sha256, is_wanted=others.filter(artifact_sha256=sha256).exists)
@@ -158,7 +159,7 @@ def _insert(snapshot: Snapshot, split: Split, ids: "array[int]") -> None:
 
 def _write(snapshot: Snapshot, keeper: Keeper, answers: Callable[..., Answers]) -> None:
     counts = Counts()
-    with workspace("freezing", snapshot.key) as directory:
+    with workspace(WORKSPACE, snapshot.key) as directory:
         recipe = recipe_of(snapshot)
         twins = twins_among(recorded_members(snapshot), recipe, beat=keeper.beat)
         builder = Builder(recipe, counts, twins=twins, in_full=True)

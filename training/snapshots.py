@@ -14,6 +14,7 @@ from training.models import Snapshot
 from training.rows import build, recipe_of, recorded_members, twins_among
 
 ARTIFACT_KIND = "datasets"
+WORKSPACE = "freezing"
 FILES = (
     "train.jsonl", "test.jsonl", "train.parquet", "test.parquet", "lineage.jsonl", "records.jsonl", "dataset.json",
     "README.md", "manifest.json",

@@ -355,6 +355,23 @@ def test_the_files_of_a_freeze_that_was_killed_and_cancelled_are_redacted_too(la
     assert no_dataset_holds(SECRET)
 
 
+@pytest.mark.parametrize("is_erased", [True, False])
+def test_what_a_killed_and_cancelled_freeze_was_writing_goes_with_an_erasure_and_with_another_try(
+    lab, monkeypatch, is_erased
+):
+    project, campaign, mia = lab
+    snapshot = freeze_killed(monkeypatch, project, campaign, "core.jobs.succeed")
+    left = home() / "freezing" / f"{snapshot.key}-killed"
+    left.mkdir(parents=True)  # no test can kill itself in the middle
+    (left / "train.jsonl").write_text(SECRET)
+    cancel_freeze(snapshot, by=mia)
+    if is_erased:
+        erased(campaign, "prompt", mia)
+    else:
+        freeze_again(snapshot, by=mia)
+    assert not left.exists()
+
+
 @pytest.mark.parametrize("is_cancelled", [False, True])
 def test_a_killed_freeze_that_goes_on_leaves_none_of_the_files_it_had_stored(lab, monkeypatch, is_cancelled):
     project, campaign, mia = lab
