@@ -2,7 +2,6 @@
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
 AUTO ?=
-DEMO_ARGS ?=
 PYTEST_ARGS ?=
 # Images of containers often set it: every process would then compile thousands of files again, a trainer for eight seconds.
 unexport PYTHONDONTWRITEBYTECODE
@@ -15,9 +14,9 @@ help: ## list these verbs
 setup: ## create .venv with everything to run, test and check Whetstone
 	@scripts/setup --dev
 
-demo: ## one whole round on this machine: prints an address to open (AUTO=1: simulated people, by itself; DEMO_ARGS=...)
+demo: ## one whole round on this machine: prints an address to open (AUTO=1: simulated people, by itself)
 	@scripts/setup
-	@exec $(PY) manage.py demo $(if $(AUTO),--auto) $(DEMO_ARGS)
+	@exec $(PY) manage.py demo $(if $(AUTO),--auto)
 
 dev: ## the demo with a web server that reloads changed code and shows errors in the browser
 	@scripts/setup --dev

@@ -10,7 +10,6 @@ from annotation.pageclient import PageClient
 from generation.models import Deployment
 from loop.autopilot import Ending, Teller, deploy_or_give_up, sign_in, what_changed
 from loop.demo import Demo
-from loop.management.commands.demo import has_failed
 from loop.models import Round, RoundStep
 from loop.processes import Processes
 from loop.rounds import advance_round, is_clearly_worse, last_step
@@ -82,8 +81,3 @@ def test_judges_that_disagree_leave_it_open():
     assert is_clearly_worse(round_)
     world.evaluated(round_, version, "better", attempt=2)
     assert not is_clearly_worse(round_)
-
-
-def test_only_who_asks_for_a_deployment_calls_a_round_without_one_failed():
-    assert [has_failed(ending, must_deploy=False) for ending in Ending] == [False, False, True]
-    assert [has_failed(ending, must_deploy=True) for ending in Ending] == [False, True, True]

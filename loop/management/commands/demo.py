@@ -31,11 +31,6 @@ class Command(BaseCommand):
         parser.add_argument(
             "--no-round", action="store_true", help="start no round: the first one is a person's to start"
         )
-        parser.add_argument(
-            "--must-deploy",
-            action="store_true",
-            help="(with --auto) fail as well where the round worked but its policy was worse, and so was not deployed",
-        )
         parser.add_argument("--people", type=int, default=4, help="simulated people (with --auto)")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -56,7 +51,7 @@ class Command(BaseCommand):
             self.say(f"Whetstone runs at {url}")
             if options["auto"]:
                 ending = play_round(demo, url=url, processes=processes, n_people=options["people"], say=self.say)
-                failed = has_failed(ending, must_deploy=options["must_deploy"])
+                failed = ending == Ending.FAILED
             else:
                 self.invite(demo, url)
                 if not options["no_round"]:
@@ -93,11 +88,6 @@ class Command(BaseCommand):
     def say(self, line: str) -> None:
         self.stdout.write(line)
         self.stdout.flush()
-
-
-def has_failed(ending: Ending, *, must_deploy: bool) -> bool:
-    """A round that is given up for a worse policy did its work; only who has to see the push-back as well calls it failed."""
-    return ending == Ending.FAILED or (must_deploy and ending != Ending.DEPLOYED)
 
 
 def _as_keyboard_interrupt(_number: int, _frame: FrameType | None) -> None:
