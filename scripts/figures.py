@@ -92,7 +92,37 @@ def annotation(result: dict[str, Any]) -> str:
     return f"{markdown_table(headings, rows)}\n\n{note} {origin({**result, **{k: found[k] for k in ('commit', 'measured_at')}})}"
 
 
-WRITERS: dict[str, Callable[[dict[str, Any]], str]] = {"loop": loop, "pipeline": pipeline, "annotation": annotation}
+def datasets(result: dict[str, Any]) -> str:
+    rows = result["figures"]["rows"]
+    by_step = {(row["step"], row["database"], row["pairs"]): row for row in rows}
+    steps = [(step, database) for step in ("import", "freeze", "export") for database in ("postgres", "sqlite")]
+
+    def line(n: int) -> list[str]:
+        found = [by_step.get((*each, n)) for each in steps]
+        most = max(row["over_idle_mib"] for row in found if row)
+        return [f"{n:,}", *(f"{row['rows_per_second']:,}" if row else "–" for row in found), f"{most:.0f} MiB"]
+
+    headings = [
+        "judged pairs",
+        "import, PostgreSQL",
+        "SQLite",
+        "freeze, PostgreSQL",
+        "SQLite",
+        "JSONL export, PostgreSQL",
+        "SQLite",
+    ]
+    table = markdown_table([*headings, "memory over idle"], [line(n) for n in sorted({row["pairs"] for row in rows})])
+    note = "Rows a second; a judged pair is ten rows of the database, and its import checks and reports every line."
+    # Sizes are measured one by one: the result names the command of the last.
+    return f"{table}\n\n{note} {origin(result | {'command': 'python -m benchmarks.datasets'})}"
+
+
+WRITERS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "loop": loop,
+    "pipeline": pipeline,
+    "annotation": annotation,
+    "datasets": datasets,
+}
 
 
 def with_figures(text: str) -> str:
