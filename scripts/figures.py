@@ -113,8 +113,14 @@ def datasets(result: dict[str, Any]) -> str:
     ]
     table = markdown_table([*headings, "memory over idle"], [line(n) for n in sorted({row["pairs"] for row in rows})])
     note = "Rows a second; a judged pair is ten rows of the database, and its import checks and reports every line."
-    # Sizes are measured one by one: the result names the command of the last.
-    return f"{table}\n\n{note} {origin(result | {'command': 'python -m benchmarks.datasets'})}"
+    # Sizes are measured one by one: each row says by which commit.
+    commits = "`, `".join(sorted({row["commit"] for row in rows}))
+    own = {
+        "command": "python -m benchmarks.datasets",
+        "commit": commits,
+        "measured_at": max(r["measured_at"] for r in rows),
+    }
+    return f"{table}\n\n{note} {origin(result | own)}"
 
 
 WRITERS: dict[str, Callable[[dict[str, Any]], str]] = {
