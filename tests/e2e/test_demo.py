@@ -62,6 +62,8 @@ def test_the_demo_opens_its_first_answers_ends_cleanly_and_goes_on(tmp_path: Pat
         everything = descendants(pid)
         assert len(everything) >= 10  # web, two workers, beat, engine with vLLM's own, and a nurse for each
         os.kill(pid, signal.SIGINT)
+        site.wait_for("Stopping")
+        os.kill(pid, signal.SIGINT)  # an impatient one
         assert gone(everything | {pid}, 40), "processes were left behind"
         assert "Everything has ended" in site.console
 

@@ -17,6 +17,8 @@ from loop import demo as demo_project
 from loop.autopilot import Ending, open_first_answers, play_round
 from loop.processes import Processes, wait_for_web
 
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 class Command(BaseCommand):
     help = "Run the whole loop on this machine: web, workers and engine, with a project to begin with. Ctrl-C ends it."
@@ -36,7 +38,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         logging.getLogger().setLevel(logging.WARNING)  # the processes log to files; this console tells the story
         logging.getLogger("kombu").setLevel(logging.ERROR)  # it warns that a broker of files has no host name
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in ENDINGS:
             signal.signal(number, _as_keyboard_interrupt)
         started = time.monotonic()
         self.say("Preparing the database …")
@@ -63,6 +65,8 @@ class Command(BaseCommand):
         except KeyboardInterrupt:
             self.say("\nStopping …")
         finally:
+            for number in ENDINGS:  # it is ending, and soon: a second Ctrl-C would only leave the end undone
+                signal.signal(number, signal.SIG_IGN)
             processes.stop()
         self.say("Everything has ended. Run it again to go on where it was." if not failed else "It did not end well.")
         if failed:
