@@ -37,7 +37,6 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         logging.getLogger().setLevel(logging.WARNING)  # the processes log to files; this console tells the story
-        logging.getLogger("kombu").setLevel(logging.ERROR)  # it warns that a broker of files has no host name
         for number in ENDINGS:
             signal.signal(number, _as_keyboard_interrupt)
         started = time.monotonic()
