@@ -76,10 +76,9 @@ def among(rows: "models.QuerySet[M]", column: str, values: Iterable[str] | Itera
     return rows.extra(where=[f"{name} IN (SELECT value FROM json_each(%s))"], params=[json.dumps(list(values))])
 
 
-_disturbing: list[
-    tuple[tuple[int, int, int], float]
-] = []  # settings of the process, as each that wants others found them
-_DISTURBING = Lock()
+# Settings of the process, as each block that wants others found them.
+_found: list[tuple[tuple[int, int, int], float]] = []
+_FOUND = Lock()
 
 
 @contextmanager
@@ -88,16 +87,16 @@ def undisturbed() -> Iterator[None]:
 
     And who waits for a database takes the interpreter's lock back quickly from the thread that makes the next rows.
     """
-    with _DISTURBING:
-        _disturbing.append((gc.get_threshold(), sys.getswitchinterval()))
+    with _FOUND:
+        _found.append((gc.get_threshold(), sys.getswitchinterval()))
         gc.set_threshold(200_000, 20, 100)
         sys.setswitchinterval(SWITCH_SECONDS)
     try:
         yield
     finally:
         # Jobs on other threads may begin and end in any order: the last one to end puts back what the first one found.
-        with _DISTURBING:
-            before, switch = _disturbing.pop()
+        with _FOUND:
+            before, switch = _found.pop()
             gc.set_threshold(*before)
             sys.setswitchinterval(switch)
 

@@ -37,7 +37,7 @@ class Way:
             self._seen, self._until = signs, time.monotonic() + POLITE_SECONDS
 
     def give(self) -> None:
-        """Pause if others were at work lately."""
+        """Pause if others were at work lately, and before that copy SQLite's log back, which else one of them would have to."""
         self.look()
         if (now := time.monotonic()) < self._until:
             copy_log_back()
