@@ -4,16 +4,15 @@ Two prompts are near duplicates where at least four fifths of their word pairs, 
 the same words in any order; case, width and punctuation count for nothing. Sixteen bands of four minima find two prompts that share four
 fifths with a probability of 99.98 % (Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, section 3.4); what a band finds is
 compared pair by pair, so that nothing is called near that is not. Numbers are derived from constants: the same prompts, the same answer.
-Of a million prompts about 20 MB are held; the rest lies in files.
+Of a million prompts about 20 MB are held, and only while it is asked; the rest lies in files.
 """
 
+import os
 import re
 import sys
-from array import array
 from collections.abc import Iterator, Sequence
-from os import SEEK_END
-from tempfile import SpooledTemporaryFile
-from typing import IO, NamedTuple
+from tempfile import TemporaryFile
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +26,6 @@ MOST_CHARS = 200_000  # of a prompt; what follows is not compared
 MOST_COMPARED = 8  # prompts of a bucket with which each other one is compared
 BATCH_CHARS = 1 << 18  # of arrays that stay near the processor
 SORTED_AT_ONCE = 1 << 16  # prompts
-IN_MEMORY_BYTES = 1 << 20  # of each file, before it goes to disk
 
 _HIGHEST = 3 if sys.byteorder == "little" else 0  # of the four parts of 64 bits
 _WORDS = re.compile(r"[^\W_]+")
@@ -51,19 +49,20 @@ class Neighbours:
     """Gathers prompts in any number; then says which of them are near."""
 
     def __init__(self) -> None:
-        self._prompts = array("Q")  # the first 64 bits of their hashes
-        self._is_test = array("B")
-        self._ends = array("Q")  # of each prompt's shingles in the file of shingles
+        self._is_test = bytearray()
         self._pending: list[str] = []
+        self._pending_ids: list[int] = []
         self._n_pending = 0
-        self._n_shingles = 0
-        self._shingles = _file()
-        self._bands = [_file() for _ in range(N_BANDS + 1)]  # the last one: which words, in any order
+        self._prompts = _Column()  # the first 64 bits of their hashes
+        self._lengths, self._shingles = _Column(), _Column()
+        self._bits = _Column()  # of each prompt one of 64 for each of its shingles
+        self._bands = [_Column() for _ in range(N_BANDS + 1)]  # the last one: which words, in any order
+        self._sets: dict[int, frozenset[int]] = {}  # those read last
 
     def add(self, split: Split, prompt_id: str, messages: Messages) -> None:
         line = _line_of(messages)
-        self._prompts.append(int(prompt_id[:16], 16))
         self._is_test.append(split == "test")
+        self._pending_ids.append(int(prompt_id[:16], 16))
         self._pending.append(line)
         self._n_pending += len(line)
         if self._n_pending >= BATCH_CHARS:
@@ -73,39 +72,40 @@ class Neighbours:
         if not self._pending:
             return
         shingles, lengths, words = _shingles_of(self._pending)
-        for file, keys in zip(self._bands, (*_bands_of(shingles, lengths), words), strict=True):
-            file.write(keys.tobytes())
-        self._shingles.seek(0, SEEK_END)
-        self._shingles.write(shingles.tobytes())
-        ends = np.cumsum(lengths, dtype=np.uint64) + np.uint64(self._n_shingles)
-        self._ends.frombytes(ends.tobytes())
-        self._n_shingles = int(self._ends[-1])
-        self._pending, self._n_pending = [], 0
+        for band, keys in zip(self._bands, (*_bands_of(shingles, lengths), words), strict=True):
+            band.add(keys)
+        self._prompts.add(np.array(self._pending_ids, np.uint64))
+        self._lengths.add(lengths.astype(np.uint64))
+        self._shingles.add(shingles)
+        self._bits.add(_bits_of(shingles, lengths))
+        self._pending, self._pending_ids, self._n_pending = [], [], 0
 
     # ---- asking ----
 
     def across(self) -> list[Near]:
         """Every held-out prompt that is near one that is trained on, with the nearest of the first few in the first band that finds any."""
+        self._look_up()
         found: dict[int, tuple[float, int]] = {}
         for bucket, same_words in self._buckets(of_both_sides=True):
-            tests = [one for one in bucket if self._is_test[one] and one not in found]
             trains = [one for one in bucket if not self._is_test[one]][:MOST_COMPARED]
-            sets = [self._set_of(train) for train in trains] if tests else []
-            for test in tests:
-                mine = self._set_of(test)
-                share, train = max(
-                    (1.0 if same_words else _share(mine, theirs), self._prompts[train])
-                    for train, theirs in zip(trains, sets, strict=True)
-                )
-                if share >= LEAST_SHARE:
-                    found[test] = share, train
+            for test in bucket:
+                if not self._is_test[test] or test in found:
+                    continue
+                near = [
+                    (1.0 if same_words else self._share(test, train), self._prompts.at(train))
+                    for train in trains
+                    if same_words or self._may_be_near(test, train)
+                ]
+                if near and (nearest := max(near))[0] >= LEAST_SHARE:
+                    found[test] = nearest
         return sorted(
-            Near(f"{self._prompts[test]:016x}", f"{train:016x}", round(share, 3))
+            Near(f"{self._prompts.at(test):016x}", f"{train:016x}", round(share, 3))
             for test, (share, train) in found.items()
         )
 
     def twins(self) -> dict[str, int]:
         """The number of its group for every prompt that has a near one on its own side; near ones of near ones are in one group."""
+        self._look_up()
         parents: dict[int, int] = {}
 
         def top(one: int) -> int:
@@ -116,33 +116,36 @@ class Neighbours:
 
         for bucket, same_words in self._buckets():
             for side in (0, 1):
-                firsts: list[tuple[int, frozenset[int]]] = []
+                firsts: list[int] = []
                 for one in bucket:
                     if self._is_test[one] != side:
                         continue
-                    mine = self._set_of(one)
-                    for first, theirs in firsts:
-                        if same_words or top(first) == top(one) or _share(mine, theirs) >= LEAST_SHARE:
+                    for first in firsts:
+                        if same_words or top(first) == top(one) or self._is_near(first, one):
                             low, high = sorted((top(first), top(one)))
                             parents[high] = low
                             parents.setdefault(low, low)
                             break
                     else:
                         if len(firsts) < MOST_COMPARED:
-                            firsts.append((one, mine))
-        return {f"{self._prompts[one]:016x}": top(one) for one in parents}
+                            firsts.append(one)
+        return {f"{self._prompts.at(one):016x}": top(one) for one in parents}
+
+    def _look_up(self) -> None:
+        """Have at hand what is asked of every prompt that came until now."""
+        self._flush()
+        lengths = self._lengths.all()
+        self._has_any = lengths > 0
+        self._ends = np.cumsum(lengths, dtype=np.uint64).data  # of each prompt's shingles, among those of all
+        self._bits_now = self._bits.all().data
 
     def _buckets(self, *, of_both_sides: bool = False) -> Iterator[tuple[list[int], bool]]:
         """Prompts that one band holds together, in the order in which they came; and whether that band is the one of the same words.
 
         of_both_sides  only where some are held out and some are not
         """
-        self._flush()
-        if not self._prompts:
-            return
-        empty = np.diff(np.frombuffer(self._ends, np.uint64), prepend=np.uint64(0)) == 0
         is_test = np.frombuffer(self._is_test, np.uint8)
-        for number, keys, part in self._parts(~empty):
+        for number, keys, part in self._parts():
             order = part[np.argsort(keys[part], kind="stable")]
             starts = np.flatnonzero(np.diff(keys[order], prepend=keys[order][:1] + np.uint64(1)) != 0)
             lengths = np.diff(starts, append=len(order))
@@ -153,35 +156,76 @@ class Neighbours:
             for start, length in zip(starts[is_wanted], lengths[is_wanted], strict=True):
                 yield order[start : start + length].tolist(), number == N_BANDS
 
-    def _parts(self, is_wanted: NDArray[np.bool_]) -> Iterator[tuple[int, Numbers, NDArray[np.int64]]]:
-        """(band, its keys, those of the wanted prompts whose keys begin with the same bits), in the order of keys.
+    def _parts(self) -> Iterator[tuple[int, Numbers, NDArray[np.int64]]]:
+        """(band, its keys, those prompts with any word whose keys begin with the same bits), in the order of keys.
 
         What is sorted at a time is the same whatever the number of prompts.
         """
-        n_bits = (len(self._prompts) // SORTED_AT_ONCE).bit_length()
-        for number, file in enumerate(self._bands):
-            file.seek(0)
-            keys = np.frombuffer(file.read(), np.uint64)
+        n_bits = (len(self._has_any) // SORTED_AT_ONCE).bit_length()
+        for number, band in enumerate(self._bands):
+            keys = band.all()
             beginnings = (keys.view(np.uint16)[_HIGHEST::4] >> np.uint16(16 - n_bits)) if n_bits else None
             for part in range(1 << n_bits):
-                is_mine = is_wanted if beginnings is None else is_wanted & (beginnings == part)
+                is_mine = self._has_any if beginnings is None else self._has_any & (beginnings == part)
                 yield number, keys, np.flatnonzero(is_mine)
             del keys, beginnings  # before the next are read
 
+    def _is_near(self, one: int, other: int) -> bool:
+        return self._may_be_near(one, other) and self._share(one, other) >= LEAST_SHARE
+
+    def _may_be_near(self, one: int, other: int) -> bool:
+        """False only where they cannot be: every bit that one has and the other has not is of a word pair that is not in both.
+
+        Of a share s of their word pairs in common, (1 - s) / (1 + s) of the two numbers of word pairs are in one of them alone.
+        """
+        n_apart = (self._bits_now[one] ^ self._bits_now[other]).bit_count()
+        return n_apart <= (1 - LEAST_SHARE) / (1 + LEAST_SHARE) * (self._n_of(one) + self._n_of(other)) + 1e-6
+
+    def _share(self, one: int, other: int) -> float:
+        """Of the word pairs of both, those that they have in common."""
+        mine, theirs = self._set_of(one), self._set_of(other)
+        n_common = len(mine & theirs)
+        return n_common / (len(mine) + len(theirs) - n_common)
+
+    def _n_of(self, one: int) -> int:
+        return self._ends[one] - (self._ends[one - 1] if one else 0)
+
     def _set_of(self, one: int) -> frozenset[int]:
-        start = self._ends[one - 1] if one else 0
-        self._shingles.seek(8 * start)
-        return frozenset(np.frombuffer(self._shingles.read(8 * (self._ends[one] - start)), np.uint64).tolist())
+        found = self._sets.get(one)
+        if found is None:
+            if len(self._sets) > MOST_COMPARED:
+                self._sets.clear()
+            n = self._n_of(one)
+            found = self._sets[one] = frozenset(self._shingles.some(self._ends[one] - n, n).tolist())
+        return found
 
 
-def _share(mine: frozenset[int], theirs: frozenset[int]) -> float:
-    """Of the word pairs of both, those that they have in common."""
-    n_common = len(mine & theirs)
-    return n_common / (len(mine) + len(theirs) - n_common)
+class _Column:
+    """64-bit numbers in a file, in the order in which they came."""
 
+    def __init__(self) -> None:
+        self._file = TemporaryFile()  # noqa: SIM115 (it lives as long as the column)
+        self._n, self._is_flushed = 0, False
 
-def _file() -> IO[bytes]:
-    return SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)
+    def __del__(self) -> None:
+        self._file.close()
+
+    def add(self, numbers: Numbers) -> None:
+        self._file.write(numbers.tobytes())
+        self._n += len(numbers)
+        self._is_flushed = False
+
+    def all(self) -> Numbers:
+        return self.some(0, self._n)
+
+    def some(self, first: int, n: int) -> Numbers:
+        if not self._is_flushed:
+            self._file.flush()
+            self._is_flushed = True
+        return np.frombuffer(os.pread(self._file.fileno(), 8 * n, 8 * first), np.uint64)
+
+    def at(self, place: int) -> int:
+        return int(self.some(place, 1)[0])
 
 
 # ---- numbers of words ------------------------------------------------------------------------------------------------
@@ -248,6 +292,14 @@ def _mixed(numbers: Numbers) -> Numbers:
     numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return numbers ^ (numbers >> np.uint64(31))
+
+
+def _bits_of(shingles: Numbers, lengths: NDArray[np.int64]) -> Numbers:
+    has_any, bits = lengths > 0, np.zeros(len(lengths), np.uint64)
+    if len(shingles):
+        of_each = np.uint64(1) << (shingles & np.uint64(63))
+        bits[has_any] = np.bitwise_or.reduceat(of_each, (np.cumsum(lengths) - lengths)[has_any])
+    return bits
 
 
 _COUNT = np.arange(1, N_BANDS * N_ROWS + 1, dtype=np.uint64)

@@ -88,11 +88,31 @@ def test_it_is_called_near_only_if_it_is_and_batches_change_nothing(prompts):
         near.BATCH_CHARS = before
 
 
+@given(
+    st.integers(5, 400).flatmap(lambda n: st.tuples(st.just(n), st.lists(st.integers(0, n - 1), max_size=n // 8 + 2))),
+    st.randoms(use_true_random=False),
+)
+def test_nothing_near_is_passed_over_unread(drawn, draw):
+    n, changed = drawn
+    text = draw.choices(WORDS, k=n)
+    other = [f"{word}x" if place in changed else word for place, word in enumerate(text)]
+    found = gathered(("train", " ".join(text)), ("test", " ".join(other)))
+    found._look_up()
+    assert found._may_be_near(0, 1) or share(" ".join(text), " ".join(other)) < LEAST_SHARE
+
+
+def test_what_is_far_apart_is_not_read():
+    found = gathered(*(("train", " ".join(random.Random(number).choices(WORDS, k=30))) for number in range(50)))
+    found._look_up()
+    assert sum(found._may_be_near(0, other) for other in range(1, 50)) == 0
+
+
 @pytest.mark.parametrize("at_once", [1, 7, 100, 1000])
 def test_how_many_are_sorted_at_a_time_changes_nothing(monkeypatch, at_once):
     draw = random.Random(at_once)
     texts = [" ".join(draw.choices(WORDS[:6], k=draw.randrange(5))) for _ in range(600)]
     found = gathered(*((draw.choice(["train", "test"]), text) for text in texts))
+    found._look_up()
     expected = [list(found._buckets()), found.across(), found.twins()]
     assert len(expected[0]) > 100 and expected[1] and expected[2]
     monkeypatch.setattr(near, "SORTED_AT_ONCE", at_once)
