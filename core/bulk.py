@@ -5,15 +5,12 @@ database takes them: JSON as text, ids of foreign keys, aware times. Rows can be
 them, and either database leaves the interpreter's lock alone while it takes them.
 """
 
-import gc
 import json
 import sqlite3
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from itertools import islice
-from threading import Lock
 from typing import Any, TypeVar
 
 from django.db import connection, models
@@ -26,7 +23,6 @@ M = TypeVar("M", bound=models.Model)
 T = TypeVar("T")
 LINES_AT_ONCE = 500  # of COPY
 ROWS_AT_ONCE = (1000, 100)  # of one INSERT on SQLite, which takes the interpreter's lock back after each
-SWITCH_SECONDS = 0.0005
 MANY = 1000  # rows that statistics of their tables are worth the while for
 _ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"})
 _LETTERS = bytes(ord(KEY_ALPHABET[byte & 31]) for byte in range(256))
@@ -74,31 +70,6 @@ def among(rows: "models.QuerySet[M]", column: str, values: Iterable[str] | Itera
             return rows.extra(where=[f"{name} = ANY(%s::bigint[])"], params=[f"{{{','.join(map(str, given))}}}"])
         return rows.extra(where=[f"{name} = ANY(%s)"], params=[given])
     return rows.extra(where=[f"{name} IN (SELECT value FROM json_each(%s))"], params=[json.dumps(list(values))])
-
-
-# Settings of the process, as each block that wants others found them.
-_found: list[tuple[tuple[int, int, int], float]] = []
-_FOUND = Lock()
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Collect garbage seldom: millions of short-lived rows, none in a cycle, would be searched again and again.
-
-    And who waits for a database takes the interpreter's lock back quickly from the thread that makes the next rows.
-    """
-    with _FOUND:
-        _found.append((gc.get_threshold(), sys.getswitchinterval()))
-        gc.set_threshold(200_000, 20, 100)
-        sys.setswitchinterval(SWITCH_SECONDS)
-    try:
-        yield
-    finally:
-        # Jobs on other threads may begin and end in any order: the last one to end puts back what the first one found.
-        with _FOUND:
-            before, switch = _found.pop()
-            gc.set_threshold(*before)
-            sys.setswitchinterval(switch)
 
 
 _ASK, _SAY = {"sqlite": "PRAGMA {}", "postgresql": "SHOW {}"}, {"sqlite": "PRAGMA {} = {}", "postgresql": "SET {} = {}"}

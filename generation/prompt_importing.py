@@ -19,13 +19,14 @@ from django.utils import timezone
 
 from accounts.models import Project, User
 from core.beating import CancelAsked, Keeper, LeaseLost, attempt
-from core.bulk import Rows, among, analyze, chunks, keys_from, room_to_write, undisturbed
+from core.bulk import Rows, among, analyze, chunks, keys_from, room_to_write
 from core.confidential import first_secret, has_address
 from core.counting import counted
 from core.csvs import inert
 from core.errors import DomainError, require
 from core.ids import KEY_LENGTH, seed_from
 from core.jobs import JobStatus, cancelled
+from core.undisturbed import undisturbed
 from core.way import Way
 from generation.groups import Groups, Placed
 from generation.models import Prompt, PromptImport, PromptSet

@@ -20,10 +20,11 @@ from annotation.models import Assignment, Campaign
 from core import jobs
 from core.asking import Answers, answering
 from core.beating import Keeper, attempt
-from core.bulk import Rows, analyze, copy_log_back, undisturbed
+from core.bulk import Rows, analyze, copy_log_back
 from core.counting import counted
 from core.errors import Conflict, DomainError, require
 from core.storage import clear_workspace, remove_directory, store_directory, workspace
+from core.undisturbed import undisturbed
 from core.way import Way
 from training.card import write_card
 from training.formats.ballots import SPLITS, Counts, Split

@@ -24,11 +24,12 @@ from annotation.votes.files import remove_scratch, report_path, scratch_path, st
 from annotation.votes.formats import read
 from annotation.votes.outside import Models
 from annotation.votes.storing import WRITTEN, Store
-from core.bulk import analyze, room_to_write, settled_later, undisturbed
+from core.bulk import analyze, room_to_write, settled_later
 from core.counting import counted
 from core.errors import DomainError, require
 from core.jobs import JobStatus, Stopped, beat, cancelled, claim, fail, finish, release, request_cancel
 from core.reading import UnreadableFile
+from core.undisturbed import undisturbed
 from core.way import Way
 from generation.groups import Groups
 from generation.models import PromptImport

@@ -1,7 +1,5 @@
 """Rows past the ORM: the same rows as Django's own, and every constraint holds."""
 
-import gc
-import sys
 from datetime import UTC, datetime
 
 import pytest
@@ -19,7 +17,6 @@ from core.bulk import (
     room_to_write,
     settled_later,
     taken,
-    undisturbed,
 )
 from core.ids import KEY_ALPHABET, new_key
 from generation.models import Prompt, PromptSet
@@ -89,19 +86,6 @@ def test_commits_settle_later_only_within():
         assert settled() in ("off", "1") and before not in ("off", "1")
         raise KeyError
     assert settled() == before
-
-
-def test_the_last_job_to_end_leaves_the_process_as_the_first_found_it():
-    before = gc.get_threshold(), sys.getswitchinterval()
-    first, second = undisturbed(), undisturbed()
-    first.__enter__()
-    quiet = gc.get_threshold(), sys.getswitchinterval()
-    assert quiet != before
-    second.__enter__()
-    first.__exit__(None, None, None)
-    assert (gc.get_threshold(), sys.getswitchinterval()) == quiet
-    second.__exit__(None, None, None)
-    assert (gc.get_threshold(), sys.getswitchinterval()) == before
 
 
 @pytest.mark.postgres
