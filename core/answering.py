@@ -1,27 +1,32 @@
 """Statements that follow from one another, and a process that answers them for another one: ``core.asking`` starts it.
 
+It may make something of what it found, too.
 It reads, and writes nothing. It needs no Django, so that it is there in a moment. It ends with whoever started it: at the end of
 its input, or where nobody takes its answers.
 """
 
 import fcntl
+import importlib
 import marshal
 import os
 import struct
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import IO, Any, NamedTuple
 
 from core.behind import Behind
+from core.undisturbed import undisturbed
 
 NICE = 10  # people who wait for a page come first
+READING, MAKING = "reading", "making"  # what failed
 IDS = "\0ids"  # stands for the ids among the parameters of a statement: no text of a database is equal to it
 PIPE_BYTES = 1 << 20
 LENGTH = struct.Struct("<Q")
 MARSHAL = 2  # without a table of what was said already, which costs more than it saves
 
 Answer = dict[Any, Any]
+Make = Callable[[Mapping[int, Any], dict[str, Answer]], Any]
 Ask = Callable[[str, list[Any]], Iterable[Sequence[Any]]]
 
 
@@ -39,6 +44,22 @@ class Step(NamedTuple):
     of: list[tuple[str, int]] = []
     n_keys: int = 1
     is_many: bool = False
+
+
+class Making(NamedTuple):
+    """What is made of the answers where they are read: ``module``'s function ``name`` is called once, with plain values ``given``,
+    and what it returns then each time, with what was asked (ids, and what is known of them) and the answers. Plain values again."""
+
+    module: str
+    name: str
+    given: tuple[Any, ...]
+
+
+def maker(making: Making | None) -> Make:
+    if making is None:
+        return lambda _, found: found
+    make: Make = getattr(importlib.import_module(making.module), making.name)(*making.given)
+    return make
 
 
 def answers_to(steps: Iterable[Step], ids: Iterable[int], vendor: str, ask: Ask) -> dict[str, Answer]:
@@ -130,21 +151,39 @@ def _opener(vendor: str) -> Callable[[Any], Ask]:
 
 
 def main(vendor: str) -> None:
-    """Takes (where the database is, steps), then ids again and again; says ("", answers) to each, or (what failed, {})."""
+    """Takes (where the database is, steps, making), then again and again what is asked: {id: what is known of it}.
+
+    Says ("", what was made) to each, or (READING or MAKING, in words what failed).
+    """
     os.nice(NICE)
     source, sink = sys.stdin.buffer, sys.stdout.buffer
-    opened, ask = _opener(vendor), None
-    with suppress(EOFError, BrokenPipeError), Behind(ahead=1) as behind:
-        place, steps = take(source)
+    opened, ask, make = _opener(vendor), None, None
+
+    def say(asked: Any, found: Any) -> None:
+        nonlocal make
+        try:
+            make = make or maker(making and Making(*making))
+            said = "", make(asked, found)
+        except Exception as problem:
+            said = MAKING, _words(problem)
+        put(sink, said)
+
+    with undisturbed(), suppress(EOFError, BrokenPipeError), Behind(ahead=1) as behind:
+        place, steps, making = take(source)
         steps = [Step(*step) for step in steps]
         while True:
-            ids = take(source)
+            asked = take(source)
             try:
                 ask = ask or opened(place)
-                said = "", answers_to(steps, ids, vendor, ask)
+                found = answers_to(steps, asked, vendor, ask)
             except Exception as problem:
-                said = f"{type(problem).__name__}: {problem}", {}
-            behind.do(put, sink, said)
+                behind.do(put, sink, (READING, _words(problem)))
+            else:
+                behind.do(say, asked, found)
+
+
+def _words(problem: Exception) -> str:
+    return f"{type(problem).__name__}: {problem}"
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
@@ -16,7 +16,7 @@ from typing import Any
 from django.conf import settings
 from django.db import OperationalError, connection, models
 
-from core.answering import IDS, Answer, Step, answers_to, put, take, widen
+from core.answering import IDS, READING, Making, Step, answers_to, maker, put, take, widen
 
 OUTSTANDING = 2  # questions: one more, and each side could wait for the other to read
 
@@ -39,19 +39,20 @@ def step(
     return Step(name, sql, plain, list(of), n_keys, is_many)
 
 
-Wanted = Iterable[tuple[Any, list[int]]]
-Answers = Iterator[tuple[Any, dict[str, Answer]]]
+Asked = Mapping[int, Any]  # id -> what is known of it, in plain values
+Answers = Iterator[tuple[Asked, Any]]
 
 
-def answered(steps: Sequence[Step], wanted: Wanted) -> Answers:
-    """(thing, what the steps find for its ids) for each (thing, ids), in order."""
-    for thing, ids in wanted:
+def answered(steps: Sequence[Step], wanted: Iterable[Asked], making: Making | None = None) -> Answers:
+    """(what was asked, what the steps find for its ids, or what is made of that) for each, in order."""
+    make = maker(making)
+    for asked in wanted:
         with connection.cursor() as cursor:
-            yield thing, answers_to(steps, ids, connection.vendor, _asking(cursor))
+            yield asked, make(asked, answers_to(steps, asked, connection.vendor, _asking(cursor)))
 
 
 @contextmanager
-def answering(*, apart: bool) -> "Iterator[Callable[[Sequence[Step], Wanted], Answers]]":
+def answering(*, apart: bool) -> Iterator[Callable[..., Answers]]:
     """What ``answered`` does, but ahead and by a process of its own, which starts now; it may be called once.
 
     apart  no for so little that a process is not worth starting. Within a transaction, or in memory, another would not see
@@ -98,24 +99,27 @@ def _place() -> Any:
     return os.path.abspath(connection.settings_dict["NAME"])  # the process has another working directory
 
 
-def _by_another(child: "subprocess.Popen[bytes]", steps: Sequence[Step], wanted: Wanted) -> Answers:
+def _by_another(
+    child: "subprocess.Popen[bytes]", steps: Sequence[Step], wanted: Iterable[Asked], making: Making | None = None
+) -> Answers:
     assert child.stdin is not None
     assert child.stdout is not None
-    asked: deque[Any] = deque()
+    outstanding: deque[Asked] = deque()
     wanted = iter(wanted)
     try:
         widen(child.stdin)
         widen(child.stdout)
-        put(child.stdin, (_place(), [tuple(each) for each in steps]))
+        put(child.stdin, (_place(), [tuple(each) for each in steps], making and tuple(making)))
         while True:
-            for thing, ids in islice(wanted, OUTSTANDING - len(asked)):
-                put(child.stdin, ids)
-                asked.append(thing)
-            if not asked:
+            for asked in islice(wanted, OUTSTANDING - len(outstanding)):
+                put(child.stdin, asked)
+                outstanding.append(asked)
+            if not outstanding:
+                child.stdin.close()  # it ends, and its memory is free for what comes then
                 return
-            problem, found = take(child.stdout)
-            if problem:
-                raise OperationalError(problem)
-            yield asked.popleft(), found
+            failed, made = take(child.stdout)
+            if failed:
+                raise OperationalError(made) if failed == READING else RuntimeError(made)
+            yield outstanding.popleft(), made
     except (EOFError, BrokenPipeError) as problem:
         raise OperationalError("The process that reads ended before its work was done.") from problem

@@ -7,12 +7,11 @@ directory. Nothing in it changes the dataset's hash, which is over the rows alon
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from django.db.models import Count
 
 from annotation.agreement import wilson
 from annotation.models import Campaign
@@ -20,6 +19,7 @@ from generation.models import PromptSet
 from training.formats.ballots import SPLITS
 from training.formats.files import SCHEMA, UNPAIRED, UNPAIRED_SCHEMA
 from training.formats.preference import COLUMNS, UNPAIRED_COLUMNS
+from training.makeup import Part
 from training.models import Snapshot
 from training.previewing import dropped_in_words, warnings_of
 
@@ -37,16 +37,18 @@ _SIZES = (
 )
 
 
-def write_card(directory: Path, snapshot: Snapshot, *, counts: Mapping[str, Any], sha256: str) -> None:
+def write_card(
+    directory: Path, snapshot: Snapshot, makeup: Sequence[Part], *, counts: Mapping[str, Any], sha256: str
+) -> None:
     """Write ``README.md``. ``counts`` and ``sha256`` are those of the rows, which lie in the directory already."""
     campaigns = list(snapshot.campaigns.order_by("name", "key"))
-    licences = _licences(snapshot)
+    licences = _licences(makeup)
     parts = [
         "---\n" + "\n".join(_metadata(_title(campaigns), counts, licences)) + "\n---\n",
         *_what(_title(campaigns), counts, sha256),
         *_columns(counts),
-        *_people(snapshot, counts),
-        *_protocols(snapshot, campaigns),
+        *_people(makeup, counts),
+        *_protocols(makeup, campaigns),
         *_policy(snapshot, counts),
         *_limits(counts, licences),
     ]
@@ -90,10 +92,9 @@ def _size(n: int) -> str:
     return next((name for most, name in _SIZES if n < most), "n>10M")
 
 
-def _licences(snapshot: Snapshot) -> list[str]:
+def _licences(makeup: Iterable[Part]) -> list[str]:
     """Of the prompt sets whose prompts were judged."""
-    task = "judgement__assignment__task__prompt__set_id"
-    sets = PromptSet.objects.filter(pk__in=snapshot.members.order_by().values(task).distinct())
+    sets = PromptSet.objects.filter(pk__in={part.prompt_set_id for part in makeup})
     return sorted({licence for licence in sets.values_list("licence", flat=True) if licence})
 
 
@@ -136,10 +137,11 @@ def _table(schema: pa.Schema, meanings: Mapping[str, str]) -> Iterator[str]:
     yield ""
 
 
-def _people(snapshot: Snapshot, counts: Mapping[str, Any]) -> Iterator[str]:
-    who = "judgement__assignment__annotator"
-    found = snapshot.members.order_by().values(f"{who}__kind", f"{who}__pseudonym").annotate(n=Count("pk"))
-    people = sorted((row[f"{who}__kind"], -row["n"], row[f"{who}__pseudonym"]) for row in found)
+def _people(makeup: Iterable[Part], counts: Mapping[str, Any]) -> Iterator[str]:
+    by_person: Counter[tuple[str, str]] = Counter()
+    for part in makeup:
+        by_person[part.kind, part.pseudonym] += part.n
+    people = sorted((kind, -n, pseudonym) for (kind, pseudonym), n in by_person.items())
     kinds = Counter(kind for kind, *_ in people)
     yield "## Who judged\n"
     yield f"{', '.join(f'{n:,} {kind}' for kind, n in sorted(kinds.items()))}; names are pseudonyms.\n"
@@ -161,14 +163,10 @@ def _people(snapshot: Snapshot, counts: Mapping[str, Any]) -> Iterator[str]:
         yield "Agreement: no pair was judged twice, so it is not known.\n"
 
 
-def _protocols(snapshot: Snapshot, campaigns: Iterable[Campaign]) -> Iterator[str]:
-    campaign = "judgement__assignment__task__campaign_id"
-    found = snapshot.members.order_by().values_list(
-        campaign, "judgement__guidelines_version", "judgement__protocol_version"
-    )
+def _protocols(makeup: Iterable[Part], campaigns: Iterable[Campaign]) -> Iterator[str]:
     versions: dict[int, set[tuple[int, int]]] = {}
-    for pk, guidelines, protocol in found.distinct():
-        versions.setdefault(pk, set()).add((guidelines, protocol))
+    for part in makeup:
+        versions.setdefault(part.campaign_id, set()).add((part.guidelines, part.protocol))
     yield "## What was asked\n"
     yield "| campaign | kind | question | guidelines | protocol |\n| --- | --- | --- | --- | --- |"
     for each in campaigns:

@@ -4,7 +4,7 @@ Recipe and recorded membership give the same bytes on every database, so a freez
 """
 
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from annotation.models import Assignment, Campaign
 from core import jobs
 from core.asking import Answers, answering
 from core.beating import Keeper, attempt
-from core.bulk import Rows, analyze, copy_log_back
+from core.bulk import Rows, analyze, chunks, copy_log_back
 from core.counting import counted
 from core.errors import Conflict, DomainError, require
 from core.storage import clear_workspace, remove_directory, store_directory, workspace
@@ -30,15 +30,17 @@ from training.card import write_card
 from training.formats.ballots import SPLITS, Counts, Split
 from training.formats.files import RECORDS, RowFiles, write_description, write_near
 from training.formats.policy import PairPolicy
+from training.makeup import makeup_of
 from training.models import Snapshot, SnapshotJudgement
 from training.previewing import counts_json
 from training.records import Records
 from training.rows import Builder, facts_now, read_policy, recipe_of, recorded_members, twins_among
-from training.selecting import Reading, has_members, in_rounds, read_members, read_selection, settled
+from training.selecting import Member, Reading, has_members, in_rounds, read_members, read_selection, settled
 from training.snapshots import ARTIFACT_KIND, WORKSPACE
 
 LEASE_SECONDS = 300
 MANY = 4000  # judgements
+AT_ONCE = 20_000  # of them, recorded as members
 
 
 def start_freeze(
@@ -155,7 +157,8 @@ def _insert(snapshot: Snapshot, split: Split, ids: "array[int]") -> None:
     """In the order of the judgements: each goes beside the one before it in every index, and so does what it refers to."""
     rows = Rows(SnapshotJudgement, "judgement_id", snapshot_id=snapshot.pk, split=split)
     ordered = array("q", np.sort(np.frombuffer(ids, np.int64)).tobytes())
-    rows.insert((pk,) for pk in ordered)
+    for some in chunks(ordered, AT_ONCE):
+        rows.insert((pk,) for pk in some)
 
 
 def _write(snapshot: Snapshot, keeper: Keeper, answers: Callable[..., Answers]) -> None:
@@ -163,8 +166,10 @@ def _write(snapshot: Snapshot, keeper: Keeper, answers: Callable[..., Answers]) 
     with workspace(WORKSPACE, snapshot.key) as directory:
         recipe = recipe_of(snapshot)
         twins = twins_among(recorded_members(snapshot), recipe, beat=keeper.beat)
-        builder = Builder(recipe, counts, twins=twins, in_full=True)
-        sha256 = _write_files(directory, snapshot, keeper, builder, answers)
+        makeup = makeup_of(snapshot)
+        records = Records(snapshot, makeup)
+        builder = Builder(recipe, counts, twins=twins, names=records.names)
+        sha256 = _write_files(directory, records.headers, recorded_members(snapshot), keeper, builder, answers)
         left_out, n_people = snapshot.counts["left_out"], snapshot.counts["people"]
         totals = counts_json(left_out, n_people, counts, snapshot.counts.get("imported", 0))
         if not sum(counts.rows.values()) + sum(counts.unpaired.values()):
@@ -174,7 +179,7 @@ def _write(snapshot: Snapshot, keeper: Keeper, answers: Callable[..., Answers]) 
             )
         write_near(directory, builder.across)
         write_description(directory, recipe=_recipe(snapshot), counts=totals, sha256=sha256)
-        write_card(directory, snapshot, counts=totals, sha256=sha256)
+        write_card(directory, snapshot, makeup, counts=totals, sha256=sha256)
         # Noted before it lies there: an erasure finds the files by their row, wherever a kill or a cancel may fall.
         store_directory(ARTIFACT_KIND, directory, take=True, note=lambda sha256: keeper.beat(artifact_sha256=sha256))
     totals = {**totals, "left_out": left_out}
@@ -184,18 +189,23 @@ def _write(snapshot: Snapshot, keeper: Keeper, answers: Callable[..., Answers]) 
 
 
 def _write_files(
-    directory: Path, snapshot: Snapshot, keeper: Keeper, builder: Builder, answers: Callable[..., Answers]
+    directory: Path,
+    headers: bytes,
+    members: Iterable[Member],
+    keeper: Keeper,
+    builder: Builder,
+    answers: Callable[..., Answers],
 ) -> str:
     """The rows, their lineage and the full format, in one walk over the judgements; returns the dataset's hash."""
-    records, way = Records(snapshot, builder.reader), Way(0, polite=0, others=newest_event)
+    way = Way(0, polite=0, others=newest_event)
     with RowFiles(directory, with_unpaired=builder.recipe.policy.unpaired, extra=RECORDS) as files:
-        files.add_extra(records.headers)
-        for chunk in builder.reader.chunks(recorded_members(snapshot), answers):
+        files.add_extra(headers)
+        for chunk in builder.reader.chunks(members, answers):
             way.give()
-            keeper.beat(step=sum(builder.counts.judgements.values()))
+            keeper.beat_at_times(step=sum(builder.counts.judgements.values()))
             for built in builder.rows(chunk):
                 files.add(built)
-            files.add_extra(records.lines(chunk))
+            files.add_extra(chunk.lines)
     builder.finish()
     return files.sha256
 

@@ -19,6 +19,7 @@ from core.errors import DomainError
 from training.formats.ballots import Counts, Split, Vote
 from training.formats.policy import PairPolicy
 from training.formats.preference import Built, rows_of_prompt, word_signature
+from training.formats.records import Names
 from training.models import Snapshot
 from training.near import Near, Neighbours
 from training.reading import CHUNK, Chunk, Reader, prompts_of
@@ -147,7 +148,7 @@ class _Votes:
         if selection.by_model:
             wanted = {
                 arm
-                for arm, (_, model, *_) in arms.items()
+                for arm, model in arms.items()
                 if (not selection.models or model in selection.models) and model not in selection.not_models
             }
             rows = {pk: row for pk, row in rows.items() if row[2] in wanted}
@@ -163,7 +164,7 @@ class _Votes:
     def __iter__(self) -> Iterator[Vote]:
         chunk, policy, facts = self.chunk, self.recipe.policy, self.recipe.facts
         with_rulings, has_vetoes = self.recipe.selection.with_adjudicated, bool(facts.vetoed or policy.veto_criterion)
-        for pk, member in chunk.members.items():
+        for pk, (split, prompt_id) in chunk.members.items():
             key, verdict, strength, source, write_in, task, *_ = chunk.judgements[pk]
             prompt, campaign, *_ = chunk.tasks[task]
             scale, answers = facts.campaigns[self.reader.campaigns[campaign]], self._answers(pk)
@@ -177,9 +178,9 @@ class _Votes:
             levels = scale["levels"]
             yield Vote(
                 key=key,
-                split=member.split,
-                prompt_id=member.content_sha256,
-                prompt=chunk.prompts[prompt][0],
+                split=split,
+                prompt_id=prompt_id,
+                prompt=chunk.prompts[prompt],
                 answers=[(text, rank) for _, text, rank in answers],
                 verdict=verdict,
                 strength=strength / levels if strength and levels else 0.0,
@@ -253,15 +254,16 @@ class Builder:
 
     across  held-out prompts with rows that are near one that is trained on
     twins   of ``twins_among``, where near ones are dropped
+    names   of ``training.records``, where the lines of the full format are wanted too
     """
 
     def __init__(
-        self, recipe: Recipe, counts: Counts, *, twins: Mapping[str, int] | None = None, in_full: bool = False
+        self, recipe: Recipe, counts: Counts, *, twins: Mapping[str, int] | None = None, names: Names | None = None
     ) -> None:
         self.recipe, self.counts, self.twins = recipe, counts, twins or {}
         self.near = Neighbours()
         self.across: list[Near] = []
-        self.reader = Reader(criteria=recipe.policy.criteria_used, in_full=in_full)
+        self.reader = Reader(criteria=recipe.policy.criteria_used, names=names)
         self._seen: set[tuple[Split, int]] = set()
 
     def rows(self, chunk: Chunk) -> Iterator[Built]:

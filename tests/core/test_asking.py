@@ -14,7 +14,7 @@ from django.contrib.auth.models import Group, Permission
 from django.db import OperationalError, connection, transaction
 
 from core import asking
-from core.answering import IDS, Step
+from core.answering import IDS, Making, Step
 from core.asking import answered, answering, step
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -56,8 +56,8 @@ def steps() -> list[Step]:
     ]  # fmt: skip
 
 
-def handfuls(ids: list[int]) -> Iterator[tuple[str, list[int]]]:
-    yield from (("first", ids[:2]), ("second", ids[2:]), ("none", []))
+def handfuls(ids: list[int]) -> Iterator[dict[int, str]]:
+    yield from (dict.fromkeys(some, "known") for some in (ids[:2], ids[2:], []))
 
 
 def test_another_process_answers_as_this_one_does(groups: list[int], children: Children):
@@ -78,6 +78,23 @@ def test_another_process_answers_as_this_one_does(groups: list[int], children: C
     assert not any(none.values())
 
 
+def test_what_is_made_of_the_answers_is_the_same_there(groups: list[int]):
+    making = Making("tests.core.makers", "naming", ("so",))
+    here = [made for _, made in answered(steps(), handfuls(groups), making)]
+    with answering(apart=True) as answers:
+        there = list(answers(steps(), handfuls(groups), making))
+    assert [made for _, made in there] == here
+    assert [asked for asked, _ in there] == list(handfuls(groups))
+    assert here[0] == {pk: f"so known Group {number} %s '" for number, pk in enumerate(groups[:2])}
+
+
+def test_what_cannot_be_made_is_no_fault_of_the_database(groups: list[int]):
+    # A database that fails sends a job back to the queue, where this would fail again and again.
+    making = Making("tests.core.makers", "failing", ())
+    with pytest.raises(RuntimeError, match="ArithmeticError: two and two"), answering(apart=True) as answers:
+        list(answers(steps(), handfuls(groups), making))
+
+
 def test_a_ctrl_c_in_the_terminal_is_for_the_worker_alone(children: Children):
     with answering(apart=True):
         assert os.getpgid(children[0].pid) == children[0].pid != os.getpgrp()
@@ -90,14 +107,14 @@ def test_a_database_is_found_from_any_working_directory(
     if connection.vendor == "sqlite":
         monkeypatch.setitem(connection.settings_dict, "NAME", os.path.relpath(connection.settings_dict["NAME"]))
     with answering(apart=True) as answers:
-        ((_, found),) = answers(steps(), [("", groups[:1])])
+        ((_, found),) = answers(steps(), [dict.fromkeys(groups[:1])])
     assert list(found["groups"]) == groups[:1]
 
 
 def test_what_is_not_committed_is_read_here(groups: list[int], children: Children):
     with transaction.atomic(), answering(apart=True) as answers:
         new = Group.objects.create(name="New").pk
-        ((_, found),) = answers(steps(), [("", [new])])
+        ((_, found),) = answers(steps(), [{new: None}])
     assert found["groups"] == {new: ("New",)}
     assert not children
 
@@ -112,13 +129,13 @@ def test_a_statement_that_fails_is_told(groups: list[int]):
 def test_no_statement_is_compiled_there_either(groups: list[int]):
     sql = "SELECT id, current_setting('jit') FROM auth_group WHERE id = ANY(%s::bigint[])"
     with answering(apart=True) as answers:
-        ((_, found),) = answers([Step("groups", sql, [IDS])], [("", groups)])
+        ((_, found),) = answers([Step("groups", sql, [IDS])], [dict.fromkeys(groups)])
     assert set(found["groups"].values()) == {("off",)}
 
 
 def test_a_process_that_is_killed_is_told(groups: list[int], children: Children):
     with answering(apart=True) as answers:
-        many = answers(steps(), ((number, groups) for number in range(100)))
+        many = answers(steps(), (dict.fromkeys(groups) for _ in range(100)))
         next(many)
         children[0].send_signal(signal.SIGKILL)
         children[0].wait()
@@ -126,9 +143,15 @@ def test_a_process_that_is_killed_is_told(groups: list[int], children: Children)
             list(many)
 
 
+def test_it_ends_with_the_last_answer_and_not_only_with_the_block(groups: list[int], children: Children):
+    with answering(apart=True) as answers:
+        list(answers(steps(), handfuls(groups)))
+        assert children[0].wait(10) == 0
+
+
 def test_who_stops_asking_leaves_no_process(groups: list[int], children: Children):
     with answering(apart=True) as answers:
-        next(answers(steps(), ((number, groups) for number in range(100))))
+        next(answers(steps(), (dict.fromkeys(groups) for _ in range(100))))
     assert children[0].returncode is not None
     with pytest.raises(ZeroDivisionError), answering(apart=True):
         raise ZeroDivisionError

@@ -29,8 +29,7 @@ from tests.training.judged import (
     make_task,
 )
 from training import selecting
-from training.records import Records
-from training.rows import recorded_members
+from training.rows import Builder, recorded_members
 from training.selecting import Reading, Selection, has_members
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -94,14 +93,14 @@ def test_it_pauses_between_two_handfuls_while_somebody_judges(monkeypatch: pytes
     project = make_project()
     campaign = make_judged(project, ["A", "B", "A"])
     beside = make_open_campaign(project, n_tasks=1)
-    ana, real = make_open_annotator(project), Records.lines
+    ana, real = make_open_annotator(project), Builder.rows
 
-    def lines(records: Records, chunk: Any) -> Any:
+    def rows(builder: Builder, chunk: Any) -> Any:
         if is_judging and not slept:
             elsewhere(lambda: next_assignment(ana, beside))
-        return real(records, chunk)
+        return real(builder, chunk)
 
-    monkeypatch.setattr(Records, "lines", lines)
+    monkeypatch.setattr(Builder, "rows", rows)
     freeze(project, [campaign])
     assert bool(slept) == is_judging
 

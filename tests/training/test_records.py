@@ -24,9 +24,11 @@ from tests.training.judged import (
     make_task,
     make_version,
 )
+from training.formats.records import _time
+from training.makeup import makeup_of
 from training.models import Snapshot
 from training.reading import Reader
-from training.records import Records, _time
+from training.records import Records
 from training.rows import recorded_members
 from training.snapshots import directory_of
 
@@ -149,9 +151,8 @@ def test_the_same_members_give_the_same_bytes_in_any_handfuls(world, monkeypatch
     snapshot = freeze(project, [campaign], selection={"with_unblinded": True}, pair_policy={"aggregation": "votes"})
 
     def lines() -> list[bytes]:
-        reader = Reader(in_full=True)
-        records = Records(snapshot, reader)
-        return [line for chunk in reader.chunks(recorded_members(snapshot)) for line in records.lines(chunk)]
+        reader = Reader(names=Records(snapshot, makeup_of(snapshot)).names)
+        return b"".join(chunk.lines for chunk in reader.chunks(recorded_members(snapshot))).splitlines()
 
     whole = lines()
     monkeypatch.setattr("training.reading.CHUNK", 1)

@@ -8,8 +8,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import orjson
-from django.db.models import TextField
-from django.db.models.functions import Cast
 
 from core.ids import canonical_json
 
@@ -27,11 +25,6 @@ def canonical(value: Any, *, floats: Iterable[float] | None = None) -> bytes:
         except orjson.JSONEncodeError:  # half of a character, a number beyond 64 bits
             pass
     return canonical_json(value)
-
-
-def text_of(column: str) -> Cast:
-    """A column as the database writes it, JSON for ``messages_in`` and ``value_in``."""
-    return Cast(column, TextField())
 
 
 def messages_in(text: str) -> list[dict[str, str]]:

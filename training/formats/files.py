@@ -5,7 +5,7 @@ version of the library that wrote them, which is why the dataset's hash is not t
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -98,10 +98,10 @@ class RowFiles:
             entry["kind"] = one.kind
         self._lineage.add(canonical(entry, floats=[weight for _, weight, _ in one.lineage]) + b"\n")
 
-    def add_extra(self, lines: Iterable[bytes]) -> None:
+    def add_extra(self, lines: bytes) -> None:
+        """Whole lines, any number of them."""
         assert self._extra is not None
-        for line in lines:
-            self._extra.add(line)
+        self._extra.add(lines)
 
     def __enter__(self) -> "RowFiles":
         return self
