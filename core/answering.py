@@ -11,6 +11,7 @@ import marshal
 import os
 import struct
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import IO, Any, NamedTuple
@@ -98,7 +99,10 @@ def _by_key(rows: Iterable[Sequence[Any]], n_keys: int, is_many: bool) -> Answer
 
 
 def put(file: IO[bytes], value: Any) -> None:
-    data = marshal.dumps(value, MARSHAL)
+    send(file, marshal.dumps(value, MARSHAL))
+
+
+def send(file: IO[bytes], data: bytes) -> None:
     file.write(LENGTH.pack(len(data)))
     file.write(data)
     file.flush()
@@ -163,10 +167,10 @@ def main(vendor: str) -> None:
         nonlocal make
         try:
             make = make or maker(making and Making(*making))
-            said = "", make(asked, found)
-        except Exception as problem:
-            said = MAKING, _words(problem)
-        put(sink, said)
+            data = marshal.dumps(("", make(asked, found)), MARSHAL)
+        except Exception:
+            data = marshal.dumps((MAKING, traceback.format_exc()), MARSHAL)
+        send(sink, data)
 
     with undisturbed(), suppress(EOFError, BrokenPipeError), Behind(ahead=1) as behind:
         place, steps, making = take(source)
@@ -177,13 +181,9 @@ def main(vendor: str) -> None:
                 ask = ask or opened(place)
                 found = answers_to(steps, asked, vendor, ask)
             except Exception as problem:
-                behind.do(put, sink, (READING, _words(problem)))
+                behind.do(put, sink, (READING, f"{type(problem).__name__}: {problem}"))
             else:
                 behind.do(say, asked, found)
-
-
-def _words(problem: Exception) -> str:
-    return f"{type(problem).__name__}: {problem}"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Many statements answered by another process, ahead of whoever works with the answers: so that two cores are at work.
+"""Many statements answered by another process, and something made of the answers, ahead of whoever works with that: so that two
+cores are at work.
 
 A thread would not do: reading rows takes the interpreter's lock again and again, and who works gives it away every 5 ms only.
 """

@@ -33,7 +33,7 @@ from training.formats.policy import PairPolicy
 from training.makeup import makeup_of
 from training.models import Snapshot, SnapshotJudgement
 from training.previewing import counts_json
-from training.records import Records
+from training.records import head_of
 from training.rows import Builder, facts_now, read_policy, recipe_of, recorded_members, twins_among
 from training.selecting import Member, Reading, has_members, in_rounds, read_members, read_selection, settled
 from training.snapshots import ARTIFACT_KIND, WORKSPACE
@@ -167,9 +167,9 @@ def _write(snapshot: Snapshot, keeper: Keeper, answers: Callable[..., Answers]) 
         recipe = recipe_of(snapshot)
         twins = twins_among(recorded_members(snapshot), recipe, beat=keeper.beat)
         makeup = makeup_of(snapshot)
-        records = Records(snapshot, makeup)
-        builder = Builder(recipe, counts, twins=twins, names=records.names)
-        sha256 = _write_files(directory, records.headers, recorded_members(snapshot), keeper, builder, answers)
+        head, names = head_of(snapshot, makeup)
+        builder = Builder(recipe, counts, twins=twins, names=names)
+        sha256 = _write_files(directory, head, recorded_members(snapshot), keeper, builder, answers)
         left_out, n_people = snapshot.counts["left_out"], snapshot.counts["people"]
         totals = counts_json(left_out, n_people, counts, snapshot.counts.get("imported", 0))
         if not sum(counts.rows.values()) + sum(counts.unpaired.values()):
@@ -190,7 +190,7 @@ def _write(snapshot: Snapshot, keeper: Keeper, answers: Callable[..., Answers]) 
 
 def _write_files(
     directory: Path,
-    headers: bytes,
+    head: bytes,
     members: Iterable[Member],
     keeper: Keeper,
     builder: Builder,
@@ -199,7 +199,7 @@ def _write_files(
     """The rows, their lineage and the full format, in one walk over the judgements; returns the dataset's hash."""
     way = Way(0, polite=0, others=newest_event)
     with RowFiles(directory, with_unpaired=builder.recipe.policy.unpaired, extra=RECORDS) as files:
-        files.add_extra(headers)
+        files.add_extra(head)
         for chunk in builder.reader.chunks(members, answers):
             way.give()
             keeper.beat_at_times(step=sum(builder.counts.judgements.values()))

@@ -4,7 +4,7 @@ Two prompts are near duplicates where at least four fifths of their word pairs, 
 the same words in any order; case, width and punctuation count for nothing. Sixteen bands of four minima find two prompts that share four
 fifths with a probability of 99.98 % (Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, section 3.4); what a band finds is
 compared pair by pair, so that nothing is called near that is not. Numbers are derived from constants: the same prompts, the same answer.
-Of a million prompts about 20 MB are held, and only while it is asked; the rest lies in files.
+Of a million prompts about 30 MB are held while it is asked; the rest lies in files.
 """
 
 import os
@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from tempfile import TemporaryFile
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ MOST_CHARS = 200_000  # of a prompt; what follows is not compared
 MOST_COMPARED = 8  # prompts of a bucket with which each other one is compared
 BATCH_CHARS = 1 << 18  # of arrays that stay near the processor
 SORTED_AT_ONCE = 1 << 16  # prompts
+IN_MEMORY_BYTES = 1 << 16  # of each column, before it goes to disk
 
 _HIGHEST = 3 if sys.byteorder == "little" else 0  # of the four parts of 64 bits
 _WORDS = re.compile(r"[^\W_]+")
@@ -191,37 +192,52 @@ class Neighbours:
         return self._ends[one] - (self._ends[one - 1] if one else 0)
 
     def _set_of(self, one: int) -> frozenset[int]:
-        found = self._sets.get(one)
+        found = self._sets.pop(one, None)
         if found is None:
-            if len(self._sets) > MOST_COMPARED:
-                self._sets.clear()
+            if len(self._sets) > MOST_COMPARED + 1:
+                # The one used longest ago: with the first few of a bucket there is room for this prompt and for the one before it.
+                del self._sets[next(iter(self._sets))]
             n = self._n_of(one)
-            found = self._sets[one] = frozenset(self._shingles.some(self._ends[one] - n, n).tolist())
+            found = frozenset(self._shingles.some(self._ends[one] - n, n).tolist())
+        self._sets[one] = found
         return found
 
 
 class _Column:
-    """64-bit numbers in a file, in the order in which they came."""
+    """64-bit numbers in the order in which they came: the first few in memory, many in a file."""
 
     def __init__(self) -> None:
-        self._file = TemporaryFile()  # noqa: SIM115 (it lives as long as the column)
-        self._n, self._is_flushed = 0, False
+        self._held: list[bytes] = []
+        self._n_held = self._n = 0
+        self._file: IO[bytes] | None = None
 
     def __del__(self) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def add(self, numbers: Numbers) -> None:
-        self._file.write(numbers.tobytes())
+        self._held.append(numbers.tobytes())
+        self._n_held += numbers.nbytes
         self._n += len(numbers)
-        self._is_flushed = False
+        if self._n_held >= IN_MEMORY_BYTES:
+            self._to_file()
+
+    def _to_file(self) -> None:
+        if self._file is None:
+            self._file = TemporaryFile()  # noqa: SIM115 (it lives as long as the column)
+        self._file.write(b"".join(self._held))
+        self._file.flush()
+        self._held, self._n_held = [], 0
 
     def all(self) -> Numbers:
         return self.some(0, self._n)
 
     def some(self, first: int, n: int) -> Numbers:
-        if not self._is_flushed:
-            self._file.flush()
-            self._is_flushed = True
+        if self._file is None:
+            self._held = [b"".join(self._held)]
+            return np.frombuffer(self._held[0], np.uint64)[first : first + n]
+        if self._held:
+            self._to_file()
         return np.frombuffer(os.pread(self._file.fileno(), 8 * n, 8 * first), np.uint64)
 
     def at(self, place: int) -> int:

@@ -1,7 +1,7 @@
 """The full format: every judged task of a frozen dataset with its answers and votes, as ``records.jsonl`` beside the rows.
 
 Its keys are those of docs/reference/votes.md. It holds the recorded members and nobody else's votes, no id of the database, and the
-same bytes on every database.
+same bytes on every database. The lines of the tasks are made in ``training.formats.records``.
 """
 
 from collections import defaultdict
@@ -16,13 +16,11 @@ from training.makeup import Part
 from training.models import Snapshot
 
 
-class Records:
-    """Of one snapshot: the lines of its campaigns, and the names that those of its tasks are made with."""
-
-    def __init__(self, snapshot: Snapshot, makeup: Iterable[Part]) -> None:
-        campaigns: dict[int, str] = {}
-        self.headers = b"".join(canonical_json(header) + b"\n" for header in _headers(makeup, campaigns))
-        self.names = Names(campaigns, _model_names(snapshot), LETTERS.lower())
+def head_of(snapshot: Snapshot, makeup: Iterable[Part]) -> tuple[bytes, Names]:
+    """The lines of a snapshot's campaigns, and the names that the lines of its tasks are made with."""
+    campaigns: dict[int, str] = {}
+    lines = b"".join(canonical_json(header) + b"\n" for header in _headers(makeup, campaigns))
+    return lines, Names(campaigns, _model_names(snapshot), LETTERS.lower())
 
 
 def _headers(makeup: Iterable[Part], names: dict[int, str]) -> list[Record]:

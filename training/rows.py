@@ -292,7 +292,7 @@ class Builder:
         return "" if is_new else why
 
     def finish(self) -> None:
-        self.across = self.near.across()
+        self.across, self.near = self.near.across(), Neighbours()  # what it held is free for what comes then
         self.counts.near_duplicates = len(self.across)
 
 

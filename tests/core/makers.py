@@ -13,3 +13,7 @@ def naming(word: str) -> Callable[..., Any]:
 
 def failing() -> Callable[..., Any]:
     raise ArithmeticError("two and two")
+
+
+def unsendable() -> Callable[..., Any]:
+    return lambda asked, found: object()

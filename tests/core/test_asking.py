@@ -90,9 +90,10 @@ def test_what_is_made_of_the_answers_is_the_same_there(groups: list[int]):
 
 def test_what_cannot_be_made_is_no_fault_of_the_database(groups: list[int]):
     # A database that fails sends a job back to the queue, where this would fail again and again.
-    making = Making("tests.core.makers", "failing", ())
-    with pytest.raises(RuntimeError, match="ArithmeticError: two and two"), answering(apart=True) as answers:
-        list(answers(steps(), handfuls(groups), making))
+    for name, told in (("failing", "makers.py.*ArithmeticError: two and two"), ("unsendable", "unmarshallable")):
+        making = Making("tests.core.makers", name, ())
+        with pytest.raises(RuntimeError, match=f"(?s){told}"), answering(apart=True) as answers:
+            list(answers(steps(), handfuls(groups), making))
 
 
 def test_a_ctrl_c_in_the_terminal_is_for_the_worker_alone(children: Children):

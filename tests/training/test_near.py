@@ -5,6 +5,7 @@ import re
 import time
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -89,22 +90,55 @@ def test_it_is_called_near_only_if_it_is_and_batches_change_nothing(prompts):
 
 
 @given(
-    st.integers(5, 400).flatmap(lambda n: st.tuples(st.just(n), st.lists(st.integers(0, n - 1), max_size=n // 8 + 2))),
+    st.integers(1, 300).flatmap(lambda n: st.tuples(st.just(n), st.lists(st.integers(0, n - 1), max_size=n // 8 + 2))),
+    st.sampled_from([5, 60, 2000]),
     st.randoms(use_true_random=False),
 )
-def test_nothing_near_is_passed_over_unread(drawn, draw):
+def test_nothing_near_is_passed_over_unread(drawn, n_words, draw):
     n, changed = drawn
-    text = draw.choices(WORDS, k=n)
+    text = draw.choices(WORDS[:n_words], k=n)
     other = [f"{word}x" if place in changed else word for place, word in enumerate(text)]
     found = gathered(("train", " ".join(text)), ("test", " ".join(other)))
     found._look_up()
     assert found._may_be_near(0, 1) or share(" ".join(text), " ".join(other)) < LEAST_SHARE
 
 
-def test_what_is_far_apart_is_not_read():
-    found = gathered(*(("train", " ".join(random.Random(number).choices(WORDS, k=30))) for number in range(50)))
-    found._look_up()
-    assert sum(found._may_be_near(0, other) for other in range(1, 50)) == 0
+def counted_reads(monkeypatch, *texts: str) -> tuple[int, int]:
+    """How many prompts are read to look for twins, all in one bucket; how many twins there are."""
+    read: list[int] = []
+    real = near._Column.some
+
+    def some(column: near._Column, first: int, n: int):
+        if column is found._shingles:
+            read.append(first)
+        return real(column, first, n)
+
+    found = gathered(*(("train", text) for text in texts))
+    monkeypatch.setattr(near._Column, "some", some)
+    monkeypatch.setattr(near.Neighbours, "_buckets", lambda self: iter([(list(range(len(texts))), False)]))
+    return len(found.twins()), len(read)
+
+
+def test_what_is_far_apart_is_not_read(monkeypatch):
+    draw = random.Random(1)
+    assert counted_reads(monkeypatch, *(" ".join(draw.choices(WORDS, k=30)) for _ in range(50))) == (0, 0)
+
+
+def test_of_long_prompts_each_is_read_once(monkeypatch):
+    draw = random.Random(2)
+    assert counted_reads(monkeypatch, *(" ".join(draw.choices(WORDS, k=400)) for _ in range(50))) == (0, 50)
+
+
+@pytest.mark.parametrize("at_memory", [1, 1 << 20])
+def test_a_column_is_the_same_in_memory_and_in_a_file(monkeypatch, at_memory):
+    monkeypatch.setattr(near, "IN_MEMORY_BYTES", at_memory)
+    column = near._Column()
+    assert column.all().tolist() == []
+    for first in (0, 3, 6):
+        column.add(np.arange(first, first + 3, dtype=np.uint64))
+        assert column.all().tolist() == list(range(first + 3))
+        assert column.at(first) == first
+    assert column.some(2, 4).tolist() == [2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("at_once", [1, 7, 100, 1000])

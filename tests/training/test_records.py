@@ -28,7 +28,7 @@ from training.formats.records import _time
 from training.makeup import makeup_of
 from training.models import Snapshot
 from training.reading import Reader
-from training.records import Records
+from training.records import head_of
 from training.rows import recorded_members
 from training.snapshots import directory_of
 
@@ -151,7 +151,8 @@ def test_the_same_members_give_the_same_bytes_in_any_handfuls(world, monkeypatch
     snapshot = freeze(project, [campaign], selection={"with_unblinded": True}, pair_policy={"aggregation": "votes"})
 
     def lines() -> list[bytes]:
-        reader = Reader(names=Records(snapshot, makeup_of(snapshot)).names)
+        _, names = head_of(snapshot, makeup_of(snapshot))
+        reader = Reader(names=names)
         return b"".join(chunk.lines for chunk in reader.chunks(recorded_members(snapshot))).splitlines()
 
     whole = lines()

@@ -40,7 +40,7 @@ def lines_maker(
     names  of ``Names``
     left   of these steps the first columns, so many of them, or all for 0; the rest was for the lines alone
     """
-    lines = Lines(Names(*names))
+    lines = TaskLines(Names(*names))
 
     def make(asked: Asked, found: Found) -> tuple[dict[str, Answer], bytes]:
         for_rows = {
@@ -52,7 +52,7 @@ def lines_maker(
     return make
 
 
-class Lines:
+class TaskLines:
     """A line for each task. Found are the steps of ``training.reading.Reader``, in full."""
 
     def __init__(self, names: Names) -> None:
@@ -95,8 +95,7 @@ class Lines:
 
     # ---- answers ----
 
-    def _answers(self, slots: Iterable[int], rows: Mapping[int, Row]) -> "_Answers":
-        slots = list(slots)
+    def _answers(self, slots: list[int], rows: Mapping[int, Row]) -> "_Answers":
         by_text = {rows[candidate][3]: candidate for candidate in slots}
         differ = len(by_text) == len(slots)
         if differ:
