@@ -24,6 +24,7 @@ from tests.services.servers import Postgres
 PAUSE_SECONDS = 0.15
 WORK = ("import", "freeze", "export")
 N_TASKS = 20_000
+EXPORTING_SECONDS = 15.0  # one export is over before a person has judged twice
 
 
 @dataclass
@@ -100,7 +101,7 @@ def measure(home: Path, database: str, file: Path, n: int, *, rounds: int, alone
             for number in range(rounds):
                 for what in WORK:
                     person = WhetstonePerson(server.url, cookies[0], campaign, CHOICES)
-                    given = [str(file)] if what == "import" else []
+                    given = {"import": [str(file)], "freeze": [], "export": ["--seconds", str(EXPORTING_SECONDS)]}[what]
                     command = [sys.executable, "-m", "benchmarks.datasets_world", what, *given, "--name", f"x{number}"]
                     load = round(os.getloadavg()[0], 1)
                     found = asyncio.run(_beside(person, command, server, alone))

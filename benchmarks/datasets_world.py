@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -87,19 +88,30 @@ def freeze(name: str) -> dict[str, Any]:
     return {**figures, "n": sum(snapshot.counts["rows"].values()), "sha256": snapshot.sha256}
 
 
-def export(name: str) -> dict[str, Any]:
-    """Export a frozen dataset as JSON Lines."""
-    from training.exports.job import file_of, run_export, start_export
-    from training.models import Snapshot
+def export(name: str, seconds: float) -> dict[str, Any]:
+    """Export a frozen dataset as JSON Lines; again and again, where it shall last for some time."""
+    from django.db.models.functions import Now
+
+    from training.exports.job import file_of, remove_old_exports, run_export, start_export
+    from training.models import ExportJob, Snapshot
 
     snapshot = Snapshot.objects.get(project__slug="bench", name=name)
     figures: dict[str, Any] = {}
+    n = 0
     with measured(figures):
-        job = start_export(snapshot=snapshot, file_format=EXPORT_FORMAT, container="jsonl", by=None)
-        run_export(job.pk)
-    job.refresh_from_db()
+        until = time.monotonic() + seconds
+        while True:
+            job = start_export(snapshot=snapshot, file_format=EXPORT_FORMAT, container="jsonl", by=None)
+            run_export(job.pk)
+            job.refresh_from_db()
+            n += job.n_rows
+            if time.monotonic() >= until:
+                break
+            ExportJob.objects.filter(pk=job.pk).update(expires_at=Now() - timedelta(seconds=1))
+            remove_old_exports()  # else the next would be this one
     with file_of(job).open("rb") as file:
-        n = sum(1 for _ in file)
+        if sum(1 for _ in file) != job.n_rows:
+            raise SystemExit("The file has another number of rows than was told.")
     return {**figures, "n": n}
 
 
@@ -108,6 +120,7 @@ def main() -> None:
     parser.add_argument("what", choices=["import", "freeze", "export"])
     parser.add_argument("file", type=Path, nargs="?")
     parser.add_argument("--name", required=True)
+    parser.add_argument("--seconds", type=float, default=0, help="an export is done again and again for so long")
     given = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     import django
@@ -125,7 +138,7 @@ def main() -> None:
     if given.what == "import":
         figures = bring(given.file, given.name)
     else:
-        figures = freeze(given.name) if given.what == "freeze" else export(given.name)
+        figures = freeze(given.name) if given.what == "freeze" else export(given.name, given.seconds)
     json.dump(figures, sys.stdout)
 
 
