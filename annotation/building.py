@@ -18,7 +18,7 @@ from annotation.pairs import Answer, Pairing
 from annotation.texts import own_names
 from core.bulk import chunks
 from core.counting import counted
-from core.jobs import JobStatus, beat, cancelled, claim, fail, finish, release
+from core.jobs import JobStatus, beat, cancelled, claim, fail, finish, retry
 from generation.models import Candidate, ModelVersion, Prompt
 
 logger = logging.getLogger(__name__)
@@ -214,7 +214,7 @@ def build_tasks(campaign: Campaign) -> None:
     except (OperationalError, InterfaceError):
         # The database was away or locked for long: nothing is wrong with the campaign. What stands is not inserted twice.
         logger.exception("Campaign %s goes back to the queue.", campaign.key)
-        release(campaign, token, note="The database did not answer; the tasks are built in a moment.", is_failure=True)
+        retry(campaign, token, what="The building")
         return
     except Exception as problem:
         # The worker's edge: the cause is stored with the row, and the log has the trace.

@@ -108,7 +108,7 @@ def attempt(job: J | None, work: Callable[[J, Keeper], None], *, seconds: float,
 
     what  the subject of the sentences on its row: "The export"
     ``work`` ends the job itself where all went well; what it raises ends the job here, in a sentence. A database that did not
-    answer ends nothing: the job goes back to the queue.
+    answer sends it back to the queue, a few times.
     """
     token = jobs.claim(job, seconds=seconds) if job else None
     if job is None or token is None:
@@ -123,8 +123,7 @@ def attempt(job: J | None, work: Callable[[J, Keeper], None], *, seconds: float,
         jobs.fail(job, token, problem.words)
     except (OperationalError, InterfaceError):
         logger.exception("%s (%s) goes back to the queue.", what, job)
-        note = f"The database did not answer; {what[0].lower()}{what[1:]} goes on in a moment."
-        jobs.release(job, token, note=note, is_failure=True)
+        jobs.retry(job, token, what=what)
     except OSError as problem:
         is_full = problem.errno in (errno.ENOSPC, errno.EDQUOT)
         how = "Free some disk space and try again." if is_full else "Try again once that is put right."

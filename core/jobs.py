@@ -192,25 +192,35 @@ def cancelled(job: JobFields, token: str, *, message: str = "", **changes: Any) 
     return _end(job, token, JobStatus.CANCELLED, message=message, **changes)
 
 
-def release(job: JobFields, token: str, *, note: str, is_failure: bool = False) -> bool:
+def release(job: JobFields, token: str, *, note: str) -> bool:
     """Give the job back to the queue, to be done by another worker or later (vLLM is down, this worker stops).
 
-    is_failure  count it among the attempts after which a job is given up; who only waits has not failed
+    Who only waits has not failed: it is no attempt after which a job is given up.
     """
-    # Where the database did not answer, this connection may be the one that was lost: it is asked by another then.
+    return _back(job, token, note, n_attempts=F("n_attempts") - 1)
+
+
+def retry(job: JobFields, token: str, *, what: str) -> bool:
+    """The database did not answer: back to the queue or, after so many attempts without progress, given up.
+
+    what  the subject of the sentences on the row: "The import"
+    """
+    # This connection may be the one that was lost: the row is asked by another then.
     if not connection.in_atomic_block:
         connection.close_if_unusable_or_obsolete()
-    return try_move(
-        job,
-        JobStatus.QUEUED,
-        note=note,
-        where=Q(lease_token=token),
-        lease_token="",
-        leased_until=None,
-        message=note,
-        enqueued_at=Now(),
-        n_attempts=F("n_attempts") if is_failure else F("n_attempts") - 1,
+    if job.n_attempts < job.job_max_attempts:
+        return _back(job, token, f"The database did not answer; {what[0].lower()}{what[1:]} goes on in a moment.")
+    sentence = (
+        f"{what} was given up after {job.n_attempts} attempts: the database did not answer. Try again once it does."
     )
+    return fail(job, token, sentence)
+
+
+def _back(job: JobFields, token: str, note: str, **changes: Any) -> bool:
+    return try_move(
+        job, JobStatus.QUEUED, note=note, where=Q(lease_token=token), lease_token="", leased_until=None, message=note,
+        enqueued_at=Now(), **changes,
+    )  # fmt: skip
 
 
 def request_cancel(job: JobFields, *, by: Any = None) -> None:

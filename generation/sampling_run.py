@@ -25,7 +25,7 @@ from core.bulk import Rows, keys_from, taken
 from core.counting import counted
 from core.errors import DomainError
 from core.ids import KEY_LENGTH, seed_from, sha256_hex
-from core.jobs import Beat, beat, cancelled, claim, fail, finish, release
+from core.jobs import Beat, beat, cancelled, claim, fail, finish, retry
 from generation.engines.base import (
     BadRequest,
     Engine,
@@ -660,11 +660,9 @@ def run_generation(job_id: int, open_engine: Callable[[Endpoint], Engine] = engi
         except Exception as problem:
             cause = _cause(problem)
             logger.exception("Generation job %s stopped.", job.key)
-            if isinstance(cause, (OperationalError, InterfaceError)) and job.n_attempts < job.job_max_attempts:
-                # The database was away or locked for long: nothing is wrong with the job, so it goes back to the queue.
-                note = "The database did not answer; the job goes on in a moment."
+            if isinstance(cause, (OperationalError, InterfaceError)):
                 database.submit(connections.close_all).result()
-                database.submit(release, job, token, note=note, is_failure=True).result()
+                database.submit(retry, job, token, what="The job").result()
             else:
                 sentence = f"The job stopped on something unexpected: {type(cause).__name__}. The log has the details."
                 database.submit(fail, job, token, sentence, log_tail=traceback.format_exc()[-4000:]).result()

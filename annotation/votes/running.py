@@ -27,7 +27,7 @@ from annotation.votes.storing import WRITTEN, Store
 from core.bulk import analyze, room_to_write, settled_later
 from core.counting import counted
 from core.errors import DomainError, require
-from core.jobs import JobStatus, Stopped, beat, cancelled, claim, fail, finish, release, request_cancel
+from core.jobs import JobStatus, Stopped, beat, cancelled, claim, fail, finish, request_cancel, retry
 from core.reading import UnreadableFile
 from core.undisturbed import undisturbed
 from core.way import Way
@@ -70,7 +70,7 @@ def run_import(import_id: int, *, progress: Progress | None = None) -> None:
         fail(job, token, str(problem), message="Nothing was imported.")
     except (OperationalError, InterfaceError):
         logger.exception("Vote import %s goes back to the queue.", job.key)
-        release(job, token, note="The database did not answer; the import goes on in a moment.", is_failure=True)
+        retry(job, token, what="The import")
     except OSError as problem:
         worker.undo()
         fail(job, token, f"The file could not be read: {problem.strerror or problem}.", message="Nothing was imported.")

@@ -63,6 +63,38 @@ def test_a_database_that_did_not_answer_sends_the_job_back_to_the_queue(job, pro
     assert tried(job).status == JobStatus.SUCCEEDED
 
 
+def test_a_database_that_never_answers_ends_the_job_after_some_attempts(job):
+    for _ in range(job.job_max_attempts):
+        assert job.status == JobStatus.QUEUED
+        job = tried(job, OperationalError("gone away"))
+    assert job.status == JobStatus.FAILED
+    assert "given up after 5 attempts: the database did not answer. Try again" in job.error
+    jobs.requeue(job)
+    assert tried(job).status == JobStatus.SUCCEEDED
+
+
+def test_a_job_that_came_on_each_time_is_not_given_up(job):
+    def work(job: PromptImport, keeper: Keeper) -> None:
+        keeper.beat(step=job.step + 1)
+        raise OperationalError("gone away")
+
+    for step in range(2 * job.job_max_attempts):
+        job = PromptImport.objects.get(pk=job.pk)
+        assert (job.status, job.step) == (JobStatus.QUEUED, step)
+        attempt(job, work, seconds=60, what="The import")
+
+
+def test_progress_that_was_taken_back_is_none(job):
+    def work(job: PromptImport, keeper: Keeper) -> None:
+        with transaction.atomic():
+            keeper.beat(step=1)
+            raise OperationalError("gone away")
+
+    for _ in range(job.job_max_attempts):
+        attempt(PromptImport.objects.get(pk=job.pk), work, seconds=60, what="The import")
+    assert PromptImport.objects.get(pk=job.pk).status == JobStatus.FAILED
+
+
 @pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
 def test_a_job_goes_back_by_another_connection_than_the_one_that_was_lost(job):
