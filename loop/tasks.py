@@ -13,6 +13,7 @@ from core.jobs import reap
 from generation.deploy import tend_deployments
 from loop.rounds import advance_rounds
 from training.exports.job import remove_old_exports
+from training.scratch import remove_scratch
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +26,7 @@ CHORES: tuple[Callable[[], object], ...] = (
     tend_deployments,
     advance_rounds,
     remove_old_exports,
+    remove_scratch,
 )
 
 

@@ -23,14 +23,15 @@ from core import jobs
 from core.beating import Keeper, LeaseLost, attempt
 from core.errors import Conflict, DomainError, require
 from core.ids import canonical_json, content_sha256, sha256_hex
-from core.storage import MANIFEST, artifact_path, clear_workspace, manifest_of, store_directory, workspace
+from core.storage import MANIFEST, artifact_path, manifest_of, store_directory, workspace
 from generation.models import Candidate, Prompt
 from training.exports.job import remove_old_exports
 from training.formats.canonical import canonical
 from training.formats.files import write_parquet
 from training.models import Erasure, Snapshot
 from training.quotes import quotes_of
-from training.snapshots import ARTIFACT_KIND, WORKSPACE
+from training.scratch import remove_scratch
+from training.snapshots import ARTIFACT_KIND
 
 What = Literal["prompt", "exchange", "write_in", "comment"]
 WHATS: Mapping[str, str] = {
@@ -168,8 +169,7 @@ def _replace_files(erasure: Erasure, keeper: Keeper) -> None:
     if erasure.snapshots.exclude(status__in=jobs.TERMINAL).exists():
         jobs.release(erasure, keeper.token, note="A dataset is still being frozen; the erasure goes on after it.")
         return
-    for key in erasure.snapshots.values_list("key", flat=True):
-        clear_workspace(WORKSPACE, key)  # of a freeze that was killed, and then cancelled or failed
+    remove_scratch()
     _redact_all(erasure, keeper)
     remove_old_exports()
     jobs.finish(erasure, keeper.token, message="The files are replaced")
