@@ -115,9 +115,17 @@ def test_the_cap_of_a_prompt_keeps_the_lowest_ids():
 
 def test_rows_that_read_alike_are_one_where_asked():
     votes = [vote("1", {"Yes": 1, "no": 2}), vote("2", {"yes ": 1, "NO": 2}), vote("3", {"Yes": 1, "no": 2})]
-    built, counts = rows(votes, aggregation="votes", duplicates="drop")
-    assert len(built) == 1 and counts.dropped["duplicates"] == 2
+    built, counts = rows(votes[:2], aggregation="votes", duplicates="drop")
+    assert len(built) == 1 and counts.dropped["duplicates"] == 1
     assert len(rows(votes, aggregation="votes")[0]) == 3
+    assert len(rows(votes, duplicates="drop")[0]) == 1
+
+
+def test_votes_on_one_pair_are_no_duplicates_of_each_other():
+    votes = [vote(str(number), {"yes": 1, "no": 2} if number else {"no": 1, "yes": 2}) for number in range(10)]
+    built, counts = rows(votes, aggregation="votes", duplicates="drop")
+    chosen = [one.row["chosen"][0]["content"] for one in built]
+    assert (chosen.count("yes"), chosen.count("no"), counts.dropped["duplicates"]) == (9, 1, 0)
 
 
 def test_lengths_are_counted():

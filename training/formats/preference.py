@@ -189,12 +189,18 @@ def _why_dropped(better: str, worse: str, figures: Figures, n_prompt: int, vetoe
 def _cut(built: list[Built], policy: PairPolicy, counts: Counts) -> list[Built]:
     """Without duplicates and pairs over the cap, where the policy says so. The rows are sorted by id, a hash of their content."""
     if policy.duplicates != "keep":
-        seen: dict[tuple[str, str], Built] = {}
+        seen: dict[tuple[str, ...], tuple[str, ...]] = {}
+        left = []
         for one in built:
-            texts = normalised(one.row["chosen"][0]["content"]), normalised(one.row["rejected"][0]["content"])
-            seen.setdefault(texts, one)
-        counts.dropped["duplicates"] += len(built) - len(seen)
-        built = list(seen.values())
+            texts = [one.row["chosen"][0]["content"], one.row["rejected"][0]["content"]]
+            alike = [normalised(text) for text in texts]
+            if policy.aggregation == "votes":  # those on one pair, for either answer, are no duplicates of each other
+                texts.sort()
+                alike.sort()
+            if seen.setdefault(tuple(alike), tuple(texts)) == tuple(texts):
+                left.append(one)
+        counts.dropped["duplicates"] += len(built) - len(left)
+        built = left
     if policy.max_per_prompt is not None and len(built) > policy.max_per_prompt:
         counts.dropped["over_prompt_cap"] += len(built) - policy.max_per_prompt
         built = built[: policy.max_per_prompt]
