@@ -57,9 +57,10 @@ class Channel(filesystem.Channel):
                 _write_whole(file, str_to_bytes(dumps([bound, *table])))
 
     def _lookup(self, exchange: str, routing_key: str, default: str | None = None) -> list[str]:
-        # Every queue of ours is bound under its own name, so a lost table of bindings loses no message.
+        # Every queue of ours is bound under its own name, so a lost table of bindings loses no message. What goes to another
+        # exchange that nobody listens to, such as the workers' heartbeats, is for nobody.
         queues: list[str] = super()._lookup(exchange, routing_key, default)
-        return queues or [routing_key]
+        return queues or ([routing_key] if exchange in ("", routing_key) else [])
 
 
 class Transport(filesystem.Transport):

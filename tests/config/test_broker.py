@@ -10,7 +10,7 @@ from pathlib import Path
 from queue import Empty
 
 import pytest
-from kombu import Connection, Queue
+from kombu import Connection, Exchange, Queue
 
 from config import broker
 
@@ -58,6 +58,15 @@ def test_nothing_is_said_of_a_host_that_a_folder_has_not(folder, caplog):
         pooled.SimpleQueue("default").put("news")
     assert len(list((folder / "queue").iterdir())) == 1
     assert caplog.messages == []
+
+
+def test_what_nobody_listens_to_is_not_kept(folder):
+    with connection(folder) as link:
+        heard = Exchange("celeryev", type="topic")
+        link.Producer(exchange=heard, routing_key="worker.heartbeat").publish({}, declare=[heard])
+        link.Producer(exchange=Exchange("default"), routing_key="default").publish({})
+        link.Producer(routing_key="default").publish({})
+    assert len(list((folder / "queue").iterdir())) == 2  # those of "default", bound or not
 
 
 def test_messages_come_in_the_order_of_sending(folder):
