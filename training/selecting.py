@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -309,9 +309,9 @@ def _why_not(selection: Selection, one: _Seen) -> str:
 def _not_chosen(selection: Selection, one: _Seen) -> str:
     if selection.tags and not set(selection.tags) & set(one.tags):
         return "other_tags"
-    if selection.since and one.created_at < _midnight(selection.since):
+    if selection.since and one.created_at < datetime.combine(selection.since, time.min, tzinfo=UTC):
         return "other_days"
-    if selection.until and one.created_at >= _midnight(selection.until + timedelta(days=1)):
+    if selection.until and one.created_at > datetime.combine(selection.until, time.max, tzinfo=UTC):
         return "other_days"
     if selection.annotators and one.pseudonym not in selection.annotators:
         return "other_people"
@@ -325,7 +325,3 @@ def _not_chosen(selection: Selection, one: _Seen) -> str:
 def _over_the_cap(selection: Selection, one: _Seen, reading: Reading) -> str:
     cap = selection.max_per_annotator
     return "over_the_cap" if cap is not None and reading.annotators[one.annotator_id] >= cap else ""
-
-
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time.min, tzinfo=UTC)

@@ -53,6 +53,7 @@ def test_the_days_of_a_selection_are_utc_and_both_included():
         Judgement.objects.filter(pk=judgement.pk).update(created_at=at)
     assert found(project, campaign, since="2026-03-10") == (2, {"other_days": 1})
     assert found(project, campaign, until="2026-03-10") == (2, {"other_days": 1})
+    assert found(project, campaign, since="0001-01-01", until="9999-12-31") == (3, {})
     assert found(project, campaign, since="2026-03-10", until="2026-03-10") == (1, {"other_days": 2})
     with pytest.raises(DomainError, match="first day is after the last"):
         read_selection({"since": "2026-03-11", "until": "2026-03-10"})
