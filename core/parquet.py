@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from core.packed import MAX_INFLATION, SMALL_BYTES
 from core.reading import MAX_COLUMNS, BadRow, TableRow, UnreadableFile, Unusable, check_header, excerpt_of
 
 MAX_ROWS = 20_000_000
@@ -27,8 +28,15 @@ def parquet_rows(path: Path, *, check: Callable[[list[str]], None] | None = None
         check_header(list(file.schema_arrow.names))
         if check:
             check(list(file.schema_arrow.names))
-        number = 0
+        number = n_bytes = 0
+        most = max(SMALL_BYTES, MAX_INFLATION * path.stat().st_size)
         for batch in file.iter_batches(batch_size=256, use_threads=False):
+            n_bytes += batch.nbytes
+            if n_bytes > most:
+                raise UnreadableFile(
+                    f"The file unpacks to more than {MAX_INFLATION} times its size.",
+                    "Save it as JSON Lines if that is right.",
+                )
             for value in batch.to_pylist():
                 number += 1
                 try:

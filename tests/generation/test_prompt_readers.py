@@ -270,6 +270,13 @@ def test_parquet_that_would_unpack_to_too_much_is_refused_by_its_description(
         read(tmp_path / "p.parquet")
 
 
+def test_parquet_that_unpacks_to_much_more_than_its_size_is_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"prompt": pa.array(["x" * 1000] * 80_000)}), tmp_path / "p.parquet")
+    assert (tmp_path / "p.parquet").stat().st_size < 50_000
+    with pytest.raises(UnreadableFile, match="more than 200 times its size"):
+        read(tmp_path / "p.parquet")
+
+
 def test_parquet_cells_of_bytes_are_bad_rows(tmp_path: Path) -> None:
     pq.write_table(pa.table({"prompt": [b"a"]}), tmp_path / "p.parquet")
     assert reasons(read(tmp_path / "p.parquet")) == [(1, "A cell holds bytes, not text.")]
