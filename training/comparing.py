@@ -102,6 +102,7 @@ def compare(first: Snapshot, second: Snapshot, *, beat: Callable[[int], None] = 
     """
     files = [_Files(directory) for directory in require_comparable(first, second)]
     found = Comparison(first, second)
+    _count_judgements(found)
     for number, (before, after) in enumerate(_merged(*(each.prompts() for each in files))):
         if number % BEAT_PROMPTS == 0:
             beat(sum(each.n_read for each in files))
@@ -110,7 +111,6 @@ def compare(first: Snapshot, second: Snapshot, *, beat: Callable[[int], None] = 
             found.why[difference.what, difference.why] += 1
             if len(found.shown[difference.what]) < SHOWN:
                 found.shown[difference.what].append(difference)
-    _count_judgements(found)
     return found
 
 
@@ -195,23 +195,25 @@ def _differences(before: Rows, after: Rows, found: Comparison) -> Iterator[Diffe
         for number in range(max(len(olds), len(news))):
             old = olds[number] if number < len(olds) else None
             new = news[number] if number < len(news) else None
-            yield _difference(old, new)
+            yield _difference(old, new, found)
 
 
-def _difference(old: dict[str, Any] | None, new: dict[str, Any] | None) -> Difference:
+def _difference(old: dict[str, Any] | None, new: dict[str, Any] | None, found: Comparison) -> Difference:
+    """A judgement that is not behind the row may be in the dataset all the same: where none joined or left, it is the recipe."""
     mine: set[str] = old["judgements"] if old else set()
     theirs: set[str] = new["judgements"] if new else set()
     n_new, n_gone = len(theirs - mine), len(mine - theirs)
+    joined, left = bool(n_new and found.n_joined), bool(n_gone and found.left)
     if old is None:
-        return Difference("in", "new_judgements", old, new, n_new, n_gone)
+        return Difference("in", "new_judgements" if joined else "policy", old, new, n_new, n_gone)
     if new is None:
-        return Difference("out", "gone_judgements", old, new, n_new, n_gone)
+        return Difference("out", "gone_judgements" if left else "policy", old, new, n_new, n_gone)
     if old["chosen"] != new["chosen"]:
         why = "turned"
     elif old["split"] != new["split"]:
         why = "moved"
     else:
-        why = "new_judgements" if n_new else "gone_judgements" if n_gone else "policy"
+        why = "new_judgements" if joined else "gone_judgements" if left else "policy"
     return Difference("changed", why, old, new, n_new, n_gone)
 
 

@@ -1,7 +1,6 @@
 """What was frozen: a ready dataset's files, and whether files, record and hash still agree."""
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,19 @@ FILES = (
 
 def setting_in_words(name: str, value: Any) -> tuple[str, str]:
     """One of a recipe's, as a page tells it."""
-    told = {None: "–", False: "no", True: "yes"}.get(value) if value is None or isinstance(value, bool) else None
-    return name.replace("_", " ").capitalize(), told or json.dumps(value, ensure_ascii=False).strip('[]{}"')
+    return name.replace("_", " ").capitalize(), _in_words(value)
+
+
+def _in_words(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "–", False: "no", True: "yes"}[value]
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_in_words(each)}" for name, each in value.items())
+    if isinstance(value, list | tuple):  # of settings or, within, the parts of one
+        return ", ".join(
+            " ".join(map(_in_words, each)) if isinstance(each, list) else _in_words(each) for each in value
+        )
+    return str(value)
 
 
 def directory_of(snapshot: Snapshot) -> Path:

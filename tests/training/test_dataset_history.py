@@ -131,6 +131,17 @@ def test_the_same_judgements_by_another_recipe_are_told_apart(project, ravi):
     assert compare(before, capped).left == {"not_chosen": 1}
 
 
+def test_rows_that_another_recipe_leaves_out_are_not_said_to_lack_judgements(project):
+    campaign = make_judged(project, ["A", "B"])
+    judge(campaign.tasks.first(), make_annotator(project), "A")
+    before, after = (
+        freeze(project, [campaign], pair_policy=policy) for policy in ({"aggregation": "votes"}, {"min_votes": 2})
+    )
+    assert (before.sha256, after.sha256) != ("", "") and not compare(before, after).left
+    for first, second in ((before, after), (after, before)):
+        assert {why for _, why in compare(first, second).why} == {"policy"}
+
+
 def make_two(project):
     """Two datasets with a row in, a row out and one that is turned."""
     campaign = make_judged(project, ["A", "A", "A"])
