@@ -19,12 +19,15 @@ from accounts.access import may
 from accounts.audit import record
 from accounts.models import Project, Role, User
 from annotation.models import Judgement, PracticeItem, Ruling
+from annotation.models.imports import ImportStatus
+from annotation.votes.job import cancel_import
 from core import jobs
 from core.beating import Keeper, LeaseLost, attempt
 from core.errors import Conflict, DomainError, require
 from core.ids import canonical_json, content_sha256, sha256_hex
 from core.storage import MANIFEST, artifact_path, manifest_of, store_directory, workspace
-from generation.models import Candidate, Prompt
+from core.uploads import uploads
+from generation.models import Candidate, Prompt, PromptImport
 from training.exports.job import remove_old_exports
 from training.formats.canonical import canonical
 from training.formats.files import write_parquet
@@ -170,9 +173,23 @@ def _replace_files(erasure: Erasure, keeper: Keeper) -> None:
         jobs.release(erasure, keeper.token, note="A dataset is still being frozen; the erasure goes on after it.")
         return
     remove_scratch()
+    _give_up_files(erasure.project)
     _redact_all(erasure, keeper)
     remove_old_exports()
     jobs.finish(erasure, keeper.token, message="The files are replaced")
+
+
+def _give_up_files(project: Project) -> None:
+    """Delete the files of imports that were never begun, failed or were cancelled: nobody knows what text they hold, and trying again
+    would bring it back. They can be uploaded once more."""
+    for draft in project.vote_imports.filter(status=ImportStatus.DRAFT):
+        cancel_import(draft, by=None)
+    over = {"status__in": [jobs.JobStatus.FAILED, jobs.JobStatus.CANCELLED]}
+    of_votes = project.vote_imports.filter(**over).values_list("stored_name", flat=True)
+    of_prompts = PromptImport.objects.filter(set__project=project, **over).values_list("stored_name", flat=True)
+    for name in [*of_votes, *of_prompts]:
+        for path in uploads().glob(f"{name}*"):
+            path.unlink(missing_ok=True)
 
 
 def erase_again(erasure: Erasure, *, by: User) -> None:

@@ -1,7 +1,10 @@
 """Erased text is gone from the database and from every file; the record stays, and training waits for a waiver (T211)."""
 
+import json
 import shutil
 from datetime import timedelta
+from io import BytesIO
+from typing import Any
 
 import pytest
 from django.db.models.functions import Now
@@ -10,12 +13,15 @@ from django.utils import timezone
 
 from accounts.models import AuditEvent, Role
 from annotation.examples import example_of
-from annotation.models import Judgement, PracticeItem, Ruling
+from annotation.models import Judgement, PracticeItem, Ruling, VoteImport
+from annotation.votes.files import stored_path
+from annotation.votes.job import retry_import, run_import, start_import
 from config.env import ROOT
 from core.errors import Conflict, DomainError
 from core.ids import sha256_hex
 from core.jobs import reap
 from core.storage import artifact_path, home, verify
+from core.uploads import uploads
 from generation.models import Candidate
 from tests.training.judged import (
     freeze,
@@ -488,3 +494,33 @@ def test_the_page_names_the_places_that_the_text_was_pushed_to(lab):
     client = Client()
     client.force_login(mia)
     assert "s3://b/a" in client.get(f"/p/{project.slug}/judgements/{found.judgement_key}/").content.decode()
+
+
+def test_files_of_imports_that_could_bring_the_text_back_are_deleted(lab):
+    project, campaign, mia = lab
+    answers = [{"model": name, "text": name} for name in ("One", "Two")]
+    line = {"prompt": SECRET, "answers": answers, "votes": [{"annotator": "x", "choice": "a"}]}
+    data = json.dumps(line).encode() + b"\n"
+
+    def imported(name: str, data: bytes, **more: Any) -> VoteImport:
+        return start_import(project=project, upload=BytesIO(data), name=name, by=mia, enqueue=False, **more)
+
+    draft, failed, done = (
+        imported("draft", data, is_draft=True),
+        imported("failed", data + b"{}\n"),
+        imported("done", data),
+    )
+    for each in (failed, done):
+        run_import(each.pk)
+        each.refresh_from_db()
+    assert (failed.status, done.status, done.error) == ("failed", "succeeded", "")
+    waiting = imported("waiting", data)
+    assert stored_path(draft).exists() and stored_path(failed).exists()
+    erased(campaign, "prompt", mia)
+    for each in (draft, failed, done, waiting):
+        each.refresh_from_db()
+    assert [each.status for each in (draft, failed, done, waiting)] == ["cancelled", "failed", "succeeded", "queued"]
+    left = [path.name for path in uploads().glob("votes-*") if path.is_file() and SECRET.encode() in path.read_bytes()]
+    assert left == [waiting.stored_name]
+    with pytest.raises(DomainError, match="gone"):
+        retry_import(failed, by=mia)
