@@ -661,7 +661,6 @@ def run_generation(job_id: int, open_engine: Callable[[Endpoint], Engine] = engi
             cause = _cause(problem)
             logger.exception("Generation job %s stopped.", job.key)
             if isinstance(cause, (OperationalError, InterfaceError)):
-                database.submit(connections.close_all).result()
                 database.submit(retry, job, token, what="The job").result()
             else:
                 sentence = f"The job stopped on something unexpected: {type(cause).__name__}. The log has the details."

@@ -173,17 +173,18 @@ def _replace_files(erasure: Erasure, keeper: Keeper) -> None:
         jobs.release(erasure, keeper.token, note="A dataset is still being frozen; the erasure goes on after it.")
         return
     remove_scratch()
-    _give_up_files(erasure.project)
+    _give_up_files(erasure)
     _redact_all(erasure, keeper)
     remove_old_exports()
     jobs.finish(erasure, keeper.token, message="The files are replaced")
 
 
-def _give_up_files(project: Project) -> None:
+def _give_up_files(erasure: Erasure) -> None:
     """Delete the files of imports that were never begun, failed or were cancelled: nobody knows what text they hold, and trying again
     would bring it back. They can be uploaded once more."""
+    project = erasure.project
     for draft in project.vote_imports.filter(status=ImportStatus.DRAFT):
-        cancel_import(draft, by=None)
+        cancel_import(draft, by=erasure.requested_by)
     over = {"status__in": [jobs.JobStatus.FAILED, jobs.JobStatus.CANCELLED]}
     of_votes = project.vote_imports.filter(**over).values_list("stored_name", flat=True)
     of_prompts = PromptImport.objects.filter(set__project=project, **over).values_list("stored_name", flat=True)

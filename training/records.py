@@ -18,22 +18,16 @@ from training.models import Snapshot
 
 def head_of(snapshot: Snapshot, makeup: Iterable[Part]) -> tuple[bytes, Names]:
     """The lines of a snapshot's campaigns, and the names that the lines of its tasks are made with."""
-    campaigns: dict[int, str] = {}
-    lines = b"".join(canonical_json(header) + b"\n" for header in _headers(makeup, campaigns))
-    return lines, Names(campaigns, _model_names(snapshot), LETTERS.lower())
-
-
-def _headers(makeup: Iterable[Part], names: dict[int, str]) -> list[Record]:
-    """``names`` is filled: campaign -> its id in the file."""
-    named: dict[int, set[int]] = defaultdict(set)
+    versions: dict[int, set[int]] = defaultdict(set)
     for part in makeup:
-        named[part.campaign_id].add(part.guidelines)
-    found = [(canonical_json(_campaign(each, named[each.pk])), each) for each in Campaign.objects.filter(pk__in=named)]
-    headers = []
-    for number, (_, each) in enumerate(sorted(found, key=lambda pair: (pair[0], pair[1].key)), 1):
-        names[each.pk] = f"c{number}"
-        headers.append({"campaign": {"id": f"c{number}", **_campaign(each, named[each.pk])}})
-    return headers
+        versions[part.campaign_id].add(part.guidelines)
+    found = [(_campaign(each, versions[each.pk]), each) for each in Campaign.objects.filter(pk__in=versions)]
+    found.sort(key=lambda pair: (canonical_json(pair[0]), pair[1].key))
+    lines = b"".join(
+        canonical_json({"campaign": {"id": f"c{number}", **said}}) + b"\n" for number, (said, _) in enumerate(found, 1)
+    )
+    names = {campaign.pk: f"c{number}" for number, (_, campaign) in enumerate(found, 1)}
+    return lines, Names(names, _model_names(snapshot), LETTERS.lower())
 
 
 def _campaign(campaign: Campaign, versions: set[int]) -> Record:

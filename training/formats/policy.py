@@ -28,8 +28,9 @@ class PairPolicy:
     min_votes, min_agreement, min_strength  pairs with fewer judgements, a smaller share for the chosen answer, a smaller margin stay out
     max_per_prompt pairs of a prompt, those with the lowest ids
     max_chars      of the prompt and the longer answer together
-    duplicates     keep; drop pairs that read the same but for case and spacing, and prompts of the same words; drop_near drops, too,
-                   prompts that share four fifths of their word pairs with an earlier one (training.near)
+    duplicates     keep; drop pairs that read the same as another one but for case and spacing (votes on one pair stay), and prompts of
+                   the same words; drop_near drops, too, prompts that share four fifths of their word pairs with an earlier one
+                   (training.near)
     """
 
     aggregation: Aggregation = "majority"
