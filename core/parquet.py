@@ -6,7 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from core.packed import MAX_INFLATION, SMALL_BYTES
-from core.reading import MAX_COLUMNS, BadRow, TableRow, UnreadableFile, Unusable, check_header, excerpt_of
+from core.reading import (
+    MAX_COLUMNS,
+    MAX_LINE_BYTES,
+    BadRow,
+    TableRow,
+    UnreadableFile,
+    Unusable,
+    check_header,
+    excerpt_of,
+)
 
 MAX_ROWS = 20_000_000
 MAX_ROW_GROUPS = 100_000
@@ -39,10 +48,14 @@ def parquet_rows(path: Path, *, check: Callable[[list[str]], None] | None = None
                 )
             for value in batch.to_pylist():
                 number += 1
+                text = str(value)
+                if len(text) > MAX_LINE_BYTES:
+                    yield BadRow(number, f"The row is longer than {MAX_LINE_BYTES >> 20} MiB.", excerpt_of(text))
+                    continue
                 try:
-                    yield TableRow(number, _plain(value), str(value)[:400])
+                    yield TableRow(number, _plain(value), text[:400])
                 except Unusable as reason:
-                    yield BadRow(number, str(reason), excerpt_of(str(value)[:400]))
+                    yield BadRow(number, str(reason), excerpt_of(text))
     except (pa.ArrowException, OSError, MemoryError, OverflowError) as problem:
         raise UnreadableFile(
             f"This Parquet file cannot be read: {_first_line(problem)}.", "Write it again, for example with pyarrow."

@@ -7,11 +7,12 @@ reason, and reading goes on; memory stays flat whatever the file holds, and text
 import csv
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from core.arrays import array_rows
+from core.counting import counted
 from core.packed import ZSTD, unpacked
 from core.parquet import parquet_rows
 from core.reading import (
@@ -72,7 +73,7 @@ def container_of(path: Path, filename: str = "") -> Container:
             raise UnreadableFile("The packed file holds no JSON Lines.", "Unpack it and upload what is inside.")
     else:
         refuse_binary(head)
-        found = text_container(head, whole=len(head) < HEAD_BYTES - 3, may_be_array="array" in named)
+        found = text_container(head, whole=len(head) < HEAD_BYTES - 3, named=named)
     if named and found not in named:
         raise UnreadableFile(
             f"The name ends in {suffix}, but the file holds {NAMES[found]}.",
@@ -81,14 +82,14 @@ def container_of(path: Path, filename: str = "") -> Container:
     return found
 
 
-def text_container(head: bytes, *, whole: bool, may_be_array: bool = False) -> Literal["jsonl", "array", "csv"]:
+def text_container(head: bytes, *, whole: bool, named: Sequence[str] = ()) -> Literal["jsonl", "array", "csv"]:
     lines = [line.strip() for line in head.split(b"\n") if line.strip()]
     if lines[0].startswith(b"[") and is_json_array(lines[0], head, whole=whole):
         return "array"
     if any(is_json_object(line) for line in lines[:20]):
         return "jsonl"
-    if lines[0].startswith(b"[") and may_be_array:
-        return "array"
+    if lines[0].startswith(b"[") and named and "csv" not in named:  # what is wrong with it, its rows will say
+        return "array" if "array" in named else "jsonl"
     if lines[0] == b"{" and len(lines) > 1:
         raise UnreadableFile("This is one JSON object spread over several lines.", "Write one object on each line.")
     return "jsonl" if lines[0].startswith(b"{") else "csv"
@@ -197,10 +198,10 @@ def _csv_reason(problem: str) -> str:
 
 
 def _cells(header: list[str], cells: list[str]) -> dict[str, Any]:
-    if len(cells) != len(header):
-        raise Unusable(f"The row has {len(cells)} cells, the header {len(header)}.")
-    if any(TOO_LONG in cell for cell in cells):
+    if any(TOO_LONG in cell for cell in cells):  # first: the other cells of such a line were not read
         raise Unusable(f"A line of it is longer than {MAX_LINE_BYTES >> 20} MiB.")
+    if len(cells) != len(header):
+        raise Unusable(f"The row has {counted(len(cells), 'cell')}, the header {len(header)}.")
     for cell in cells:
         if not cell.isascii() and any("\udc80" <= char <= "\udcff" for char in cell):
             raise Unusable("The row is not UTF-8.")

@@ -131,11 +131,11 @@ def protocol_of(found: Found) -> Protocol:
         Criterion(
             name=name,
             label=name.replace("_", " ").capitalize(),
-            kind="compare" if is_comparison else "rate",
-            levels=max(1, abs(low), abs(high)) if is_comparison else max(2, high),
+            kind="compare" if scored.is_comparison else "rate",
+            levels=max(1, abs(scored.low), abs(scored.high)) if scored.is_comparison else max(2, scored.high),
             is_required=False,
         )
-        for name, (is_comparison, low, high) in sorted(found.criteria.items())
+        for name, scored in sorted(found.criteria.items())
     )
     return Protocol(criteria=criteria, write_in="optional" if found.has_write_ins else "off")
 

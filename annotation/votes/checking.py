@@ -7,14 +7,14 @@ import csv
 import hashlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from annotation.votes.judged import Header, Judged, Row, Score, Vote
+from annotation.votes.judged import Header, Judged, Row, Vote
 from core.confidential import first_secret, has_address
 from core.csvs import inert
 from core.ids import sha256_hex
@@ -27,6 +27,16 @@ SHOWN_BAD_ROWS = 1000
 MAX_MODELS = 10_000
 MAX_CRITERIA = 12
 MAX_CAMPAIGNS = 100
+
+
+@dataclass
+class Scored:
+    """What the rows have shown of one criterion so far: of two answers, or of each; from which value to which; first in which line."""
+
+    is_comparison: bool
+    low: int
+    high: int
+    line: int
 
 
 @dataclass
@@ -46,8 +56,7 @@ class Found:
     most_answers: int = 2
     strength_levels: int = 0
     campaigns: list[dict[str, Any]] = field(default_factory=list)  # of the full format, in the file's order
-    # criterion -> [is a comparison, lowest, highest]
-    criteria: dict[str, list[Any]] = field(default_factory=dict)
+    criteria: dict[str, Scored] = field(default_factory=dict)  # where no campaign is described
     has_write_ins: bool = False
 
 
@@ -156,7 +165,7 @@ class Checker:
                 raise TooMuch(f"The file describes more than {MAX_CAMPAIGNS} campaigns.")
 
     def _take(self, place: "Placed", known: dict[bytes, tuple[bytes, int]], seen: sqlite3.Connection) -> BadRow | None:
-        """Note the votes of a row; the problem if one contradicts what its author has said before."""
+        """Note the votes of a row; the problem if one contradicts what its author, or a criterion, has said before."""
         fresh: dict[bytes, tuple[bytes, int]] = {}
         votes: list[tuple[Vote, str]] = []
         n_again = 0
@@ -177,6 +186,8 @@ class Checker:
                     f"The person “{vote.annotator[:60]}” has judged the same answers {where}, and said something else."
                 )
                 return BadRow(place.row.line, reason, place.row.prompt.first_user_turn[:100])
+        if reason := self._unasked(place.row):
+            return BadRow(place.row.line, reason, place.row.prompt.first_user_turn[:100])
         known |= fresh
         self.fresh += [(key, *value) for key, value in fresh.items()]
         place.votes = [(vote, name or _unnamed(seen, place.task)) for vote, name in votes]
@@ -196,19 +207,48 @@ class Checker:
             found.verdicts.add(vote.verdict)
             found.strength_levels = max(found.strength_levels, vote.strength or 0, vote.levels)
             found.has_write_ins |= bool(vote.write_in)
-            for score in vote.scores:
-                self._learn_score(score, place.row.line)
 
-    def _learn_score(self, score: Score, line: int) -> None:
-        name, answer, value = score
-        known = self.found.criteria.setdefault(name, [answer is None, value, value])
-        if known[0] != (answer is None):
-            raise TooMuch(
-                f"The criterion {name} rates answers in some rows and compares them in others (line {line:,})."
-            )
-        known[1], known[2] = min(known[1], value), max(known[2], value)
-        if len(self.found.criteria) > MAX_CRITERIA:
-            raise TooMuch(f"The votes score more than {MAX_CRITERIA} criteria.")
+    def _unasked(self, row: Judged) -> str:
+        """Why no campaign asks for the scores of a row; empty where one does, and then they are noted."""
+        if self.found.campaigns:
+            return _not_asked(row, self.found.campaigns[row.more.get("campaign", 0) if row.more else 0])
+        scores = [score for vote in row.votes for score in vote.scores]
+        if not scores:
+            return ""
+        known, fresh = self.found.criteria, dict[str, Scored]()
+        for name, answer, value in scores:
+            before = fresh.get(name) or known.get(name) or Scored(answer is None, value, value, row.line)
+            if before.is_comparison != (answer is None):
+                does, did = ("compares", "rates them") if answer is None else ("rates", "compares them")
+                where = "here, too" if before.line == row.line else f"in line {before.line:,}"
+                return f"The criterion {name} {does} answers here and {did} {where}."
+            fresh[name] = replace(before, low=min(before.low, value), high=max(before.high, value))
+        more = [name for name in fresh if name not in known]
+        if len(known) + len(more) > MAX_CRITERIA:
+            told = f"; the rows above have {len(known)}" if known else ""
+            return f"With {more[-1]} the votes score more than {MAX_CRITERIA} criteria{told}."
+        known.update(fresh)
+        return ""
+
+
+def _not_asked(row: Judged, campaign: Mapping[str, Any]) -> str:
+    """Why its described campaign asks for none of such votes; empty where it does. What an older protocol asked is not known."""
+    asked = {each["name"]: (each["kind"], each["levels"]) for each in campaign["protocol"].get("criteria", ())}
+    for vote in row.votes:
+        if (vote.more.get("protocol_version", 1) if vote.more else 1) != campaign["protocol_version"]:
+            continue
+        if 0 < campaign["strength_levels"] < (vote.strength or 0):
+            return f"A strength is {vote.strength}; its campaign's scale goes to {campaign['strength_levels']}."
+        for name, answer, value in vote.scores:
+            kind, levels = asked.get(name, ("", 0))
+            if not kind:
+                return f"The campaign that a line above describes does not ask about {name}."
+            if (kind == "compare") != (answer is None):
+                does, did = ("compares", "rates them") if answer is None else ("rates", "compares them")
+                return f"The criterion {name} {does} answers here and {did} in its campaign's protocol."
+            if abs(value) > levels:
+                return f"A score of {name} is {value}; its campaign's protocol goes to {levels}."
+    return ""
 
 
 def _texts(row: Judged) -> list[str]:

@@ -105,10 +105,11 @@ FORMATS: tuple[Format, ...] = (
 class Unrecognised(UnreadableFile):
     """A table that no format knows: its columns may be mapped."""
 
-    def __init__(self, columns: Sequence[str]) -> None:
+    def __init__(self, columns: Sequence[str], bad: Sequence[BadRow] = ()) -> None:
         shown = ", ".join(name[:40] for name in columns[:12]) or "none"
+        told = f" Line {bad[0].line:,} cannot be read: {bad[0].reason}" if bad else ""
         super().__init__(
-            f"No votes in a form that is known here. The columns: {shown}.",
+            f"No votes in a form that is known here. The columns: {shown}.{told}",
             "Say which column is what, or give each row a prompt, its answers and its votes.",
         )
         self.columns = list(columns)
@@ -123,11 +124,11 @@ def label_of(name: str) -> str:
 
 def recognise(path: Path, filename: str = "") -> Format:
     """The format of a file. Raises Unrecognised for a table of something else, UnreadableFile for what is no table."""
-    rows = first_objects(path, container_of(path, filename))
+    rows, bad = looked_at(path, filename)
     for each in FORMATS:
         if each.recognises(rows):
             return each
-    raise Unrecognised(columns_of(rows))
+    raise Unrecognised(columns_of(rows), bad)
 
 
 def read(path: Path, name: str, mapping: Mapping[str, str] | None = None) -> Iterator[Row]:
@@ -138,7 +139,24 @@ def read(path: Path, name: str, mapping: Mapping[str, str] | None = None) -> Ite
     return found(objects_of(path, container_of(path)), datetime.now(UTC))
 
 
-def first_objects(path: Path, container: str, most: int = LOOKED_AT) -> list[Mapping[str, Any]]:
+def looked_at(path: Path, filename: str = "") -> tuple[Objects, Sequence[BadRow]]:
+    """The first rows of a file, and those among them that cannot be read. Raises UnreadableFile, with the reason of the first,
+    where none can."""
+    found = list(islice(objects_of(path, container_of(path, filename)), LOOKED_AT))
+    bad = [row for row in found if isinstance(row, BadRow)]
+    if not found:
+        raise UnreadableFile("The table has no rows.", "Choose a file that holds votes.")
+    if len(bad) == len(found):
+        which = "The first row" if len(bad) == 1 else f"None of the first {len(bad)} rows"
+        can = "cannot" if len(bad) == 1 else "can"
+        raise UnreadableFile(
+            f"{which} {can} be read. Line {bad[0].line:,}: {bad[0].reason}",
+            "Put that right, and upload the file again.",
+        )
+    return [row.value for row in found if isinstance(row, TableRow)], bad
+
+
+def first_objects(path: Path, container: str, most: int) -> Objects:
     found = islice(objects_of(path, container), most)
     return [row.value for row in found if isinstance(row, TableRow)]
 

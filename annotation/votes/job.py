@@ -19,8 +19,8 @@ from accounts.models import Project, Role, User
 from annotation.models import VoteImport
 from annotation.models.imports import ImportStatus
 from annotation.votes.choices import Choices
-from annotation.votes.files import stored_path
-from annotation.votes.formats import MAPPED, columns_of, first_objects
+from annotation.votes.files import report_path, stored_path
+from annotation.votes.formats import MAPPED, columns_of, looked_at
 from annotation.votes.previewing import format_of
 from annotation.votes.running import Progress
 from annotation.votes.running import run_import as run_import
@@ -34,7 +34,6 @@ from core.jobs import (
     requeue,
 )
 from core.reading import UnreadableFile, has_byte_order_mark
-from core.tables import container_of
 from core.transitions import move
 from core.uploads import keep_upload, plain_name, require_same, uploads
 
@@ -108,7 +107,7 @@ def map_import(job: VoteImport, mapping: Mapping[str, Any], *, by: User | None) 
     require(job.status == ImportStatus.DRAFT, "This import was begun: its columns stay as they are.")
     path = stored_path(job)
     require(path.exists(), "The uploaded file is gone.", how="Upload it again.")
-    roles = mapped.checked(mapping, columns_of(first_objects(path, container_of(path))))
+    roles = mapped.checked(mapping, columns_of(looked_at(path)[0]))
     VoteImport.objects.filter(pk=job.pk, status=ImportStatus.DRAFT).update(file_format=MAPPED, mapping=roles)
     record("votes.map_import", project=job.project, user=by, subject=job, detail={"mapping": roles})
 
@@ -199,7 +198,7 @@ def import_now(
     job.refresh_from_db()
     if job.status != JobStatus.SUCCEEDED:
         bad = job.bad_rows[:1]
-        detail = f" Line {bad[0]['line']}: {bad[0]['reason']}" if bad else ""
+        detail = f" Line {bad[0]['line']}: {bad[0]['reason']} All of them: {report_path(job)}." if bad else ""
         raise DomainError(f"{job.error or 'The import did not end.'}{detail}")
     return job
 

@@ -9,7 +9,16 @@ from typing import Any
 
 from annotation.models import VoteImport
 from annotation.votes.files import stored_path
-from annotation.votes.formats import MAPPED, Unrecognised, columns_of, first_objects, label_of, read, recognise
+from annotation.votes.formats import (
+    MAPPED,
+    Unrecognised,
+    columns_of,
+    first_objects,
+    label_of,
+    looked_at,
+    read,
+    recognise,
+)
 from annotation.votes.judged import Header, Judged
 from annotation.votes.sources import mapped
 from core.reading import BadRow
@@ -21,8 +30,7 @@ SHOWN_ROWS = 5
 def format_of(stored: Path, filename: str, mapping: Mapping[str, Any], *, is_draft: bool) -> tuple[str, dict[str, str]]:
     """(format, mapping) of a file; a draft that no format knows waits for its mapping, with no format."""
     if mapping:
-        columns = columns_of(first_objects(stored, container_of(stored, filename)))
-        return MAPPED, mapped.checked(mapping, columns)
+        return MAPPED, mapped.checked(mapping, columns_of(looked_at(stored, filename)[0]))
     try:
         return recognise(stored, filename).name, {}
     except Unrecognised as problem:

@@ -18,11 +18,16 @@ def test_a_file_is_imported_from_the_shell(tmp_path: Path) -> None:
     project = make_project()
     ravi = make_user("Ravi", project, Role.RESEARCHER)
     file, said = tmp_path / "arena.jsonl", tmp_path / "said.md"
+    file.write_bytes(jsonl("{").read())
+    with pytest.raises(CommandError, match=r"The first row cannot be read\. Line 1: The line is not JSON"):
+        call_command("import_votes", str(file), "--project", project.slug)
     file.write_bytes(jsonl(row(1), row(2), "{").read())
     said.write_text("Prefer the shorter one.")
     given = ["import_votes", str(file), "--project", project.slug, "--guidelines", str(said), "--by", ravi.username]
-    with pytest.raises(CommandError, match=r"Line 3: The line is not JSON"):
+    with pytest.raises(CommandError, match=r"Line 3: The line is not JSON.* All of them: (.*)\.$") as refused:
         call_command(*given)
+    report = Path(str(refused.value).rpartition("All of them: ")[2].removesuffix("."))
+    assert "3,The line is not JSON" in report.read_text()
     out = io.StringIO()
     call_command(*given, "--skip-bad-rows", "--open-for", "1", "--source", "Crowd", stdout=out)
     job = VoteImport.objects.get(status="succeeded")

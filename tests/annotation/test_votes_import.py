@@ -275,10 +275,41 @@ def test_the_same_file_under_the_same_name_is_the_same_import(project: Project) 
         import_votes(project, row(77))
 
 
-def test_a_criterion_that_rates_and_compares_is_refused(project: Project) -> None:
-    rows = [row(1, votes=[vote(scores={"helpful": [1, 2]})]), row(2, votes=[vote(scores={"helpful": 1})])]
+RATED, COMPARED = {"helpful": [1, 2]}, {"helpful": 1}
+THIRTEEN = {f"c{number}": 1 for number in range(12)}
+
+
+@pytest.mark.parametrize(
+    ("before", "scores", "reason"),
+    [
+        (RATED, COMPARED, "The criterion helpful compares answers here and rates them in line 1."),
+        (COMPARED, RATED, "The criterion helpful rates answers here and compares them in line 1."),
+        (THIRTEEN, COMPARED, "With helpful the votes score more than 12 criteria; the rows above have 12."),
+    ],
+)
+def test_scores_that_do_not_go_with_those_above_are_a_bad_row(
+    project: Project, before: dict[str, Any], scores: dict[str, Any], reason: str
+) -> None:
+    rows = [
+        row(1, votes=[vote(scores=before)]),
+        row(2, votes=[vote(scores=scores)]),
+        row(3, votes=[vote(scores=before)]),
+    ]
     job = import_votes(project, *rows)
-    assert job.status == JobStatus.FAILED and "rates answers in some rows and compares them in others" in job.error
+    assert job.status == JobStatus.FAILED and "One row cannot be imported, so nothing was" in job.error
+    assert [(bad["line"], bad["reason"]) for bad in job.bad_rows] == [(2, reason)]
+    retry_import(job, skip_bad_rows=True, by=None)
+    run_import(job.pk)
+    job.refresh_from_db()
+    assert (job.status, job.n_bad, job.counts["votes"]) == (JobStatus.SUCCEEDED, 1, 2)
+    assert {each["name"] for each in job.campaign.protocol["criteria"]} == set(before)
+
+
+def test_a_bad_row_says_nothing_of_a_criterion(project: Project) -> None:
+    twice = row(1, votes=[vote(scores=RATED), vote("8", scores=COMPARED)])
+    job = import_votes(project, twice, row(2, votes=[vote(scores=COMPARED)]), skip_bad_rows=True)
+    assert job.bad_rows[0]["reason"] == "The criterion helpful compares answers here and rates them here, too."
+    assert [each["kind"] for each in job.campaign.protocol["criteria"]] == ["compare"]
 
 
 # ---- a job -----------------------------------------------------------------------------------------------------------

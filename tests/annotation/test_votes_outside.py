@@ -13,6 +13,7 @@ from accounts.tokens import create_token
 from annotation.building import plan
 from annotation.models import Annotator, Campaign, ComparisonTask, Judgement, VoteImport
 from annotation.pairs import Pairing
+from annotation.protocol import Protocol
 from annotation.votes.chunks import Chunk
 from annotation.votes.files import report_path
 from annotation.votes.job import begin_import, map_import, retry_import, run_import, start_import
@@ -265,6 +266,58 @@ def test_the_full_format_keeps_what_only_it_can_say(project: Project) -> None:
     flag = task.flags.get()
     assert (flag.kind, flag.candidate.text, flag.reason, flag.status) == ("harmful", "y", "r", "upheld")
     assert violations(first) == violations(second) == []
+
+
+HELP = {"name": "help", "label": "Help"}
+
+
+def asked(id_: str, **fields: Any) -> dict[str, Any]:
+    return {
+        "campaign": {
+            "id": id_,
+            "protocol_version": 2,
+            "strength_levels": 2,
+            "protocol": {"criteria": [{**HELP, **fields}]},
+        }
+    }
+
+
+def judged(campaign: str, **said: Any) -> dict[str, Any]:
+    said = {"annotator": "human-1", "choice": "a", "protocol_version": 2, **said}
+    return {"campaign": campaign, "prompt": "p", "answers": TASK["answers"], "votes": [said]}
+
+
+def test_two_campaigns_may_ask_the_same_criterion_in_two_ways(project: Project) -> None:
+    rows = [
+        asked("c1", kind="rate", levels=5), asked("c2", kind="compare", levels=3),
+        judged("c1", scores={"help": [5, 1]}), judged("c2", scores={"help": -3}),
+    ]  # fmt: skip
+    job = import_votes(project, *rows)
+    assert job.status == "succeeded", (job.error, job.bad_rows)
+    kinds = [Protocol.parse(each.protocol).criteria[0].kind for each in Campaign.objects.order_by("pk")]
+    assert kinds == ["rate", "compare"]
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (
+            {"scores": {"help": 1}},
+            "The criterion help compares answers here and rates them in its campaign's protocol.",
+        ),
+        ({"scores": {"help": [6, None]}}, "A score of help is 6; its campaign's protocol goes to 5."),
+        ({"scores": {"tone": [1, 2]}}, "The campaign that a line above describes does not ask about tone."),
+        ({"strength": 3}, "A strength is 3; its campaign's scale goes to 2."),
+    ],
+)
+def test_what_a_described_campaign_does_not_ask_is_a_bad_row(
+    project: Project, said: dict[str, Any], reason: str
+) -> None:
+    of_old = judged("c1", **said, protocol_version=1)  # what that version asked, the file does not say
+    other = {**judged("c1", **said), "prompt": "q"}
+    job = import_votes(project, asked("c1", kind="rate", levels=5), of_old, other, skip_bad_rows=True)
+    assert job.status == "succeeded", job.error
+    assert [(bad["line"], bad["reason"]) for bad in job.bad_rows] == [(3, reason)]
 
 
 def pseudonyms(*sources: str) -> list[str]:

@@ -125,6 +125,16 @@ def test_a_form_that_cannot_be_says_why(page: Client, project: Project, fields: 
     assert not VoteImport.objects.exists()
 
 
+def test_a_file_whose_first_row_cannot_be_read_says_why(page: Client, project: Project, api: "Api") -> None:
+    deep = '{"prompt": ' + "[" * 50 + "]" * 50 + "}"
+    why = "The first row cannot be read. Line 1: The row is nested more than 40 levels deep."
+    sent = upload(page, project, deep)
+    assert sent.status_code == 422 and why in sent.content.decode()
+    told = api.post(data={"name": "Arena", "file": SimpleUploadedFile("v.jsonl", deep.encode())}, is_json=False)
+    assert told.status_code == 422 and why in told.json()["error"]
+    assert not VoteImport.objects.exists()
+
+
 def test_a_taken_name_is_said_in_the_form(page: Client, project: Project) -> None:
     import_votes(project, row(1), name="Arena")
     sent = upload(page, project, row(2))

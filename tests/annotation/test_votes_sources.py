@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from annotation.votes.formats import FORMATS, Unrecognised, read, recognise
 from annotation.votes.judged import Judged, Row
 from annotation.votes.sources import trl
-from core.reading import BadRow
+from core.reading import MAX_LINE_BYTES, BadRow, UnreadableFile
 
 ODD = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=40)
 ASKED = [{"role": "user", "content": "Why is the sky blue?"}]
@@ -228,6 +228,46 @@ def test_prompts_alone_are_no_votes(path: Path) -> None:
     with pytest.raises(Unrecognised, match="The columns: prompt, tags") as refused:
         recognise(write(path, [{"prompt": "p", "tags": ["a"]}]))
     assert refused.value.columns == ["prompt", "tags"]
+
+
+HEADER, LONG = b"prompt,chosen,rejected\n", b"x" * (MAX_LINE_BYTES + 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("v.jsonl", b'{"prompt": "' + LONG + b'"}\n', "The first row cannot be read. Line 1: The line is longer than 4 MiB."),
+        ("v.jsonl", b'{"prompt": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n", "Line 1: The row is nested more than 40 levels"),
+        ("v.jsonl", b"[" * 100_000 + b"]" * 100_000, "Line 1: The row is nested more than 40 levels deep."),
+        ("v.json", b"[" * 100_000 + b"]" * 100_000, "Line 1: The row is nested more than 40 levels deep."),
+        ("v.jsonl", b'{"prompt": "\\ud800"}\n{"prompt": }\n', "None of the first 2 rows can be read. Line 1: The text holds half"),
+        ("v.csv", HEADER + LONG + b",a,b\n", "Line 2: A line of it is longer than 4 MiB."),
+        ("v.csv", HEADER + b'"never closed,a,b\nq,c,d\n', "Line 2: A quotation mark is never closed."),
+        ("v.csv", HEADER + "café,a,b\n".encode("latin-1"), "Line 2: The row is not UTF-8."),
+        ("v.csv", HEADER, "The table has no rows."),
+    ],
+)  # fmt: skip
+def test_a_file_whose_first_rows_cannot_be_read_says_why(path: Path, name: str, content: bytes, reason: str) -> None:
+    path.write_bytes(content)
+    with pytest.raises(UnreadableFile) as refused:
+        recognise(path, name)
+    assert reason in refused.value.sentence
+
+
+@pytest.mark.parametrize(
+    ("cell", "reason"), [(b"\xff", "A cell holds bytes, not text."), (LONG.decode(), "The row is longer than 4 MiB.")]
+)
+def test_parquet_whose_first_row_cannot_be_read_says_why(path: Path, cell: bytes | str, reason: str) -> None:
+    pq.write_table(pa.table({"prompt": [cell], "chosen": ["x"], "rejected": ["y"]}), path)
+    with pytest.raises(UnreadableFile) as refused:
+        recognise(path)
+    assert refused.value.sentence == f"The first row cannot be read. Line 1: {reason}"
+
+
+def test_a_form_that_is_not_known_tells_of_bad_rows_too(path: Path) -> None:
+    path.write_text('{"foo": 1}\n{"foo": }\n')
+    with pytest.raises(Unrecognised, match=r"The columns: foo\. Line 2 cannot be read: The line is not JSON"):
+        recognise(path)
 
 
 @given(prompt=ODD.filter(str.strip), better=ODD, worse=ODD)

@@ -353,7 +353,7 @@ def test_a_line_that_is_not_utf_8_is_reported_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        ("prompt,tags\na\n", "The row has 1 cells, the header 2."),
+        ("prompt,tags\na\n", "The row has 1 cell, the header 2."),
         ("prompt,tags\na,b,c\n", "The row has 3 cells, the header 2."),
         ('prompt,tags\n"a"b,c\n', "A quoted cell goes on after its closing quotation mark"),
         ('prompt,tags\n"never closed,c\nd,e\n', "A quotation mark is never closed."),
