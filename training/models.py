@@ -61,6 +61,15 @@ class Snapshot(JobFields):
         return self.status == JobStatus.SUCCEEDED
 
     @property
+    def erasure_note(self) -> str:
+        """What whoever takes its rows away should know; empty where nothing was erased."""
+        if self.erased_at is None:
+            return ""
+        return (
+            f"Text in this dataset was erased on {self.erased_at:%Y-%m-%d}: the rows that held it say so in its place."
+        )
+
+    @property
     def is_blocked(self) -> bool:
         """Whether text in it was erased, and nobody has said that it may be trained on all the same."""
         return self.erased_at is not None and self.waived_at is None

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
+from django.core.paginator import Page, Paginator
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
@@ -24,6 +25,7 @@ from core.htmx import posted, render_page, see_other
 from core.reading import BadRow
 
 SHOWN_VOTES = 3
+PAGE_SIZE = 10
 VERDICTS = {"tie": "tie", "both_good": "both good", "all_bad": "both bad"}
 # Of what an import has counted: what is shown, in this order.
 COUNTED = (
@@ -44,7 +46,7 @@ COUNTED = (
 class NewPage:
     project: Project
     form: VotesForm
-    imports: list[VoteImport]
+    imports: Page[VoteImport]
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,8 @@ def new_import(request: HttpRequest, project: Project) -> HttpResponse:
             form.add_error(None, problem.words)
         else:
             return see_other(request, reverse("annotation:vote-import", args=[project.slug, job.key]))
-    recent = list(project.vote_imports.select_related("campaign").order_by("-pk").defer("bad_rows")[:10])
-    ctx = NewPage(project=project, form=form, imports=recent)
+    recent = project.vote_imports.select_related("campaign").order_by("-pk").defer("bad_rows")
+    ctx = NewPage(project=project, form=form, imports=Paginator(recent, PAGE_SIZE).get_page(request.GET.get("page")))
     status = 422 if form.is_bound else 200
     return render_page(request, "annotation/votes_new.html", "annotation/_votes_form.html", ctx, status=status)
 

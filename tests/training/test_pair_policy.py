@@ -1,7 +1,9 @@
 """The deciding question and the pair policy: which rows a vote gives, and which stay out, by closed formulas."""
 
 import pytest
+from django.test import Client
 
+from accounts.models import Role
 from annotation.models import Flag, Score
 from tests.training.judged import (
     freeze,
@@ -10,6 +12,7 @@ from tests.training.judged import (
     make_answer,
     make_arm,
     make_campaign,
+    make_person,
     make_project,
     make_prompt,
     make_set,
@@ -235,3 +238,8 @@ def test_unpaired_rows_are_frozen_with_files_lineage_and_hash_of_their_own():
     row, entry = row_and_lineage(directory, test[0]["id"]) or ({}, {})
     assert row == test[0] and entry["split"] == "test" and len(entry["judgements"]) == 1
     assert row_and_lineage(directory, "0" * 64) is None
+    client = Client()
+    client.force_login(make_person("Sam", project, Role.RESEARCHER))
+    page = client.get(f"/p/{project.slug}/datasets/{snapshot.key}/").content.decode()
+    assert page.count(", and 2 answers without a pair") == 2
+    assert client.get(f"/p/{project.slug}/datasets/").content.decode().count("+ 2 unpaired") == 2

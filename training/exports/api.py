@@ -27,12 +27,17 @@ MEDIA_TYPES = (*sorted(set(TYPES.values())), "application/octet-stream")
 class ExportSerializer(serializers.ModelSerializer[ExportJob]):
     snapshot = key_of()
     file_url = serializers.SerializerMethodField(help_text="where the file is, for this token")
+    erased_at = serializers.DateTimeField(
+        source="snapshot.erased_at",
+        read_only=True,
+        help_text="when text in the dataset was erased last: its rows say so in its place",
+    )
 
     class Meta:
         model = ExportJob
         fields = (
             "key", "snapshot", "file_format", "container", "options", *JOB_FIELDS, "filename", "n_rows", "n_bytes", "sha256",
-            "expires_at", "removed_at", "file_url",
+            "expires_at", "removed_at", "erased_at", "file_url",
         )  # fmt: skip
 
     @extend_schema_field(serializers.URLField())

@@ -87,6 +87,8 @@ def filename_of(snapshot: Snapshot, chosen: Format, container: str, options: Opt
     stem = slugify(snapshot.name)[:60] or snapshot.key
     ending = "zip" if container == "zip" else CONTAINERS[container].ending
     parts = [stem, chosen.name, *([options.split] if chosen.has_split else [])]
+    if container == "csv-spreadsheet":  # else it would be named as the exact one, which it is not
+        parts.append("spreadsheet")
     return f"{'-'.join(parts)}.{ending}"
 
 

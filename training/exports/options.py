@@ -7,6 +7,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from core.errors import DomainError
 
+WORDS = {"details": "further columns", "models": "models named", "people": "annotators by pseudonym"}
+
+
+def in_words(options: Mapping[str, Any]) -> list[str]:
+    """What was asked for on top of a format's own columns."""
+    return [WORDS[name] for name, value in options.items() if value is True]
+
 
 class Options(BaseModel):
     """split    which side of the border: train, or test (the held-out prompts)

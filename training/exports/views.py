@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from django.conf import settings
+from django.core.paginator import Page, Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
@@ -18,10 +19,11 @@ from training.dataset_views import snapshot_or_404
 from training.downloads import note_download
 from training.exports import job as exports
 from training.exports.columns import Column
+from training.exports.containers import CONTAINERS
 from training.exports.formats import Format, format_named
 from training.exports.forms import DEFAULT, ExportForm
 from training.exports.links import is_good, link_for
-from training.exports.options import Options
+from training.exports.options import Options, in_words
 from training.models import ExportJob, Snapshot
 from training.snapshots import directory_of
 
@@ -39,7 +41,7 @@ class NewExportPage:
     project: Project
     snapshot: Snapshot
     form: ExportForm
-    exports: list[ExportJob]
+    exports: Page[ExportJob]
 
     @property
     def chosen(self) -> Format:
@@ -48,6 +50,15 @@ class NewExportPage:
     @property
     def columns(self) -> tuple[Column, ...]:
         return self.chosen.columns_for(self.form.options)
+
+    @property
+    def listed(self) -> list[tuple[ExportJob, str]]:
+        """Each with what tells it apart from others of its name."""
+        return [(each, ", ".join([_container(each), *in_words(each.options)])) for each in self.exports]
+
+
+def _container(job: ExportJob) -> str:
+    return CONTAINERS[job.container].label if job.container in CONTAINERS else "Zip"
 
 
 @require_http_methods(["GET", "POST"])
@@ -70,9 +81,8 @@ def new_export(request: HttpRequest, project: Project, key: str) -> HttpResponse
         form = ExportForm(asked)
     else:
         form = ExportForm(initial={"file_format": DEFAULT, "split": "train"})
-    ctx = NewExportPage(
-        project=project, snapshot=snapshot, form=form, exports=list(exports.exports_of(snapshot)[:SHOWN])
-    )
+    found = Paginator(exports.exports_of(snapshot), SHOWN).get_page(request.GET.get("page"))
+    ctx = NewExportPage(project=project, snapshot=snapshot, form=form, exports=found)
     return render_page(request, "training/export_new.html", "training/_export_new.html", ctx, status=status)
 
 
@@ -88,8 +98,7 @@ class ExportPage:
 
     @property
     def options(self) -> list[str]:
-        words = {"details": "further columns", "models": "models named", "people": "annotators by pseudonym"}
-        return [words[name] for name, value in self.export.options.items() if value is True]
+        return in_words(self.export.options)
 
     @property
     def hides(self) -> list[str]:

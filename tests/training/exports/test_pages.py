@@ -2,10 +2,11 @@
 
 import re
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core import signing
+from django.core.management import call_command
 from django.test import Client
 
 from accounts.models import AuditEvent, Membership, Role
@@ -14,7 +15,7 @@ from tests.training.judged import make_person, make_project
 from training.exports.formats import FORMATS
 from training.exports.job import run_export, start_export
 from training.exports.links import link_for
-from training.models import ExportJob
+from training.models import ExportJob, Snapshot
 
 pytestmark = pytest.mark.django_db
 
@@ -93,6 +94,35 @@ def test_a_failed_export_says_why_and_can_be_asked_for_again(client, dataset):
     assert "The disk is full." in client.get(url).content.decode()
     again = client.post(f"{url}again/")
     assert ExportJob.objects.order_by("-pk")[0].key in again.headers["Location"]
+
+
+def test_the_list_tells_exports_of_one_format_apart_and_has_pages(client, dataset, monkeypatch):
+    ready(dataset, "arena", "csv", models=True)
+    ready(dataset, "arena", "csv-spreadsheet", people=True)
+    page = client.get(page_of(dataset)).content.decode()
+    assert "arena-train.csv" in page and "CSV, exact: for programs, models named<" in page
+    assert "arena-train-spreadsheet.csv" in page and "CSV, safe: for spreadsheets, annotators by pseudonym<" in page
+    monkeypatch.setattr("training.exports.views.SHOWN", 1)
+    first, second = (client.get(page_of(dataset), {"page": n}).content.decode() for n in (1, 2))
+    assert "arena-train.csv" not in first and "1–1 of 2" in first and "arena-train.csv" in second
+
+
+def test_who_takes_rows_away_is_told_of_text_that_was_erased(client, dataset, tmp_path, capsys):
+    job, note = ready(dataset), "Text in this dataset was erased on 2026-01-02"
+    export_url = f"/p/{dataset.project.slug}/datasets/exports/{job.key}/"
+    pages = [page_of(dataset), export_url, f"/p/{dataset.project.slug}/datasets/{dataset.key}/push/"]
+    assert not any(note in client.get(page).content.decode() for page in pages)
+    Snapshot.objects.filter(pk=dataset.pk).update(erased_at=datetime(2026, 1, 2, tzinfo=UTC))
+    assert all(note in client.get(page).content.decode() for page in pages)
+    call_command("export", dataset.name, str(tmp_path / "rows.jsonl"), "--project", dataset.project.slug)
+    assert note in capsys.readouterr().err
+    _, secret = create_token(membership=Membership.objects.get(), name="script", scopes=["export"])
+    told = client.get(
+        f"/api/v1/projects/{dataset.project.slug}/exports/{job.key}", headers={"Authorization": f"Bearer {secret}"}
+    )
+    assert told.json()["erased_at"] == "2026-01-02T00:00:00Z"
+    train = f'<a class="button" href="/p/{dataset.project.slug}/runs/new/?snapshot={dataset.key}">'
+    assert train in client.get(f"/p/{dataset.project.slug}/datasets/{dataset.key}/").content.decode()
 
 
 def test_cancel_by_its_button(client, dataset):

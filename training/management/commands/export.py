@@ -58,6 +58,8 @@ class Command(BaseCommand):
         snapshot = (project.snapshots.filter(key=wanted) or project.snapshots.filter(name=wanted)).first()
         if snapshot is None:
             raise CommandError(f"There is no dataset {wanted!r} in this project.")
+        if snapshot.erasure_note:
+            self.stderr.write(snapshot.erasure_note)
         try:
             if options["to"]:
                 self._push(snapshot, options, by)
