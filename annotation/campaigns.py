@@ -21,6 +21,7 @@ from annotation.people import n_submitted
 from annotation.regression import with_versions
 from core.errors import require
 from core.jobs import JobStatus, enqueue_on_commit, request_cancel, requeue
+from core.names import plain
 from core.transitions import IllegalMove
 from generation.models import GenerationJob
 
@@ -44,7 +45,7 @@ def start_campaign(
     Raises DomainError for what cannot work.
     """
     columns = checked({"protocol": {}, **(options or {})}, project=project, kind=kind)
-    require(name.strip(), "Give the campaign a name.")
+    name = plain(name, "campaign")
     is_live = bool(columns.get("is_live"))
     _check_jobs(project, jobs, is_live=is_live)
     require(1 <= overlap <= MAX_OVERLAP, f"The overlap is a number from 1 to {MAX_OVERLAP}.")
@@ -56,7 +57,7 @@ def start_campaign(
         read = with_versions(read, jobs)
     campaign = Campaign.objects.create(
         project=project,
-        name=name.strip()[:100],
+        name=name,
         kind=kind,
         stage=Campaign.Stage.BUILDING,
         pairing=read.stored(),
@@ -101,8 +102,7 @@ def change_campaign(
     require(locked.stage != Campaign.Stage.CLOSED, "This campaign is closed.", how="Open it again first.")
     given = dict(options)
     overlap = given.pop("overlap", locked.overlap)
-    name = given.pop("name", locked.name).strip()[:100]
-    require(name, "Give the campaign a name.")
+    name = plain(given.pop("name"), "campaign") if "name" in given else locked.name
     fixed = sorted(set(given) & set(FIXED))
     require(
         not fixed, f"This is fixed when a campaign starts: {', '.join(fixed)}.", how="Clone it, and change the clone."

@@ -13,6 +13,7 @@ from annotation.guidelines import first_version
 from annotation.models import Campaign, Conversation
 from core.errors import require
 from core.jobs import JobStatus
+from core.names import plain
 from generation.live import live_pattern
 from generation.sampling import ArmRequest
 
@@ -40,17 +41,17 @@ def start_live_campaign(
     Raises DomainError for what cannot work.
     """
     columns = checked(options or {}, project=project, kind=KIND)
-    require(name.strip(), "Give the campaign a name.")
+    name = plain(name, "campaign")
     require(
         not columns.get("regression_share"), "New against old is drawn among answers that are there; here none are yet."
     )
     require(1 <= n_turns <= MAX_TURNS, f"The number of turns lies between 1 and {MAX_TURNS:,}.")
     require(len(system) <= MAX_SYSTEM, f"The system message has at most {MAX_SYSTEM:,} characters.")
-    pattern = live_pattern(project=project, name=name.strip(), arms=arms, system=system.strip(), by=by)
+    pattern = live_pattern(project=project, name=name, arms=arms, system=system.strip(), by=by)
     columns |= {"is_live": True, "overlap": 1, "n_tasks": n_turns, "pairing": {"pairs": "across"}, "unit": "turns"}
     campaign = Campaign.objects.create(
         project=project,
-        name=name.strip()[:100],
+        name=name,
         kind=KIND,
         stage=Campaign.Stage.OPEN,
         status=JobStatus.SUCCEEDED,

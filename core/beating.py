@@ -6,9 +6,10 @@ import errno
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -54,6 +55,16 @@ class Keeper:
         """The same, unless the last one is less than a second ago: for work in many small steps."""
         if time.monotonic() - self._beaten_at >= BEAT_SECONDS:
             self.beat(**progress)
+
+    @contextmanager
+    def often(self, seconds: float) -> Iterator[None]:
+        """While the work beats again and again: a lease so short that another worker soon goes on where this one is killed."""
+        whole, self.seconds = self.seconds, seconds
+        try:
+            yield
+        finally:
+            self.seconds = whole
+        self.beat()
 
     def finish(self, *, message: str, **results: Any) -> None:
         """End the job well. Raises CancelAsked where it was asked to stop in its last moment, or LeaseLost: no result is written then."""

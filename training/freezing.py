@@ -23,6 +23,7 @@ from core.beating import Keeper, attempt
 from core.bulk import Rows, analyze, chunks, copy_log_back
 from core.counting import counted
 from core.errors import Conflict, DomainError, require
+from core.names import plain
 from core.storage import clear_workspace, remove_directory, store_directory, workspace
 from core.undisturbed import undisturbed
 from core.way import Way
@@ -34,11 +35,12 @@ from training.makeup import makeup_of
 from training.models import Snapshot, SnapshotJudgement
 from training.previewing import counts_json
 from training.records import head_of
-from training.rows import Builder, facts_now, read_policy, recipe_of, recorded_members, twins_among
-from training.selecting import Member, Reading, has_members, in_rounds, read_members, read_selection, settled
+from training.rows import Builder, facts_now, read_recipe, recipe_of, recorded_members, twins_among
+from training.selecting import Member, Reading, has_members, read_members, read_selection
 from training.snapshots import ARTIFACT_KIND, WORKSPACE
 
-LEASE_SECONDS = 300
+LEASE_SECONDS = 300  # of what beats before and after it only: one statement over all members, one file to the disk
+ROWS_LEASE_SECONDS = 60.0  # of what beats each second
 MANY = 4000  # judgements
 AT_ONCE = 20_000  # of them, recorded as members
 
@@ -58,12 +60,10 @@ def start_freeze(
     pair_policy  fields of ``PairPolicy``
     Raises DomainError where nothing could go in, Conflict for a name that is taken.
     """
-    chosen, policy = settled(project, read_selection(selection or {})), read_policy(pair_policy or {})
-    name = name.strip()[:100]
-    require(name, "Give the dataset a name.")
+    name = plain(name, "dataset")
     require(campaigns, "Choose at least one campaign whose judgements go in.")
     require(all(c.project_id == project.pk for c in campaigns), "That campaign belongs to another project.")
-    campaigns = in_rounds(project, campaigns, chosen)
+    campaigns, chosen, policy = read_recipe(project, campaigns, selection, pair_policy)
     reading = Reading()
     # One is enough here: what goes in is read when the membership is recorded.
     if not has_members(project, campaigns, chosen, reading):
@@ -200,12 +200,13 @@ def _write_files(
     way = Way(0, polite=0, others=newest_event)
     with RowFiles(directory, with_unpaired=builder.recipe.policy.unpaired, extra=RECORDS) as files:
         files.add_extra(head)
-        for chunk in builder.reader.chunks(members, answers):
-            way.give()
-            keeper.beat_at_times(step=sum(builder.counts.judgements.values()))
-            for built in builder.rows(chunk):
-                files.add(built)
-            files.add_extra(chunk.lines)
+        with keeper.often(ROWS_LEASE_SECONDS):
+            for chunk in builder.reader.chunks(members, answers):
+                way.give()
+                keeper.beat_at_times(step=sum(builder.counts.judgements.values()))
+                for built in builder.rows(chunk):
+                    files.add(built)
+                files.add_extra(chunk.lines)
     builder.finish()
     return files.sha256
 

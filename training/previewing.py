@@ -11,8 +11,8 @@ from accounts.models import Project
 from annotation.models import Campaign, ComparisonTask
 from training.formats.ballots import Counts
 from training.formats.preference import Row
-from training.rows import Recipe, build, facts_now, read_policy, twins_among
-from training.selecting import Reading, in_rounds, read_members, read_selection, settled
+from training.rows import Recipe, build, facts_now, read_recipe, twins_among
+from training.selecting import Reading, read_members
 
 ENOUGH_HOLDOUT_PROMPTS = 30
 FIRST_ROWS = 5
@@ -93,8 +93,7 @@ def preview(
 
     enough  judgements to read about; of more campaigns' judgements, those of the prompts with the lowest hashes
     """
-    chosen, policy = settled(project, read_selection(selection or {})), read_policy(pair_policy or {})
-    campaigns = in_rounds(project, campaigns, chosen)
+    campaigns, chosen, policy = read_recipe(project, campaigns, selection, pair_policy)
     share, below = _sample(campaigns, enough)
     recipe = Recipe(policy, chosen, facts_now(campaigns, chosen, policy))
     counts, reading = Counts(), Reading()

@@ -4,7 +4,7 @@ Everything streams: the members come ordered by the hash of their prompt, and th
 """
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import attrgetter
@@ -12,10 +12,11 @@ from typing import Any
 
 from django.db import connection
 
+from accounts.models import Project
 from annotation.models import Campaign, Flag, Judgement
 from annotation.protocol import Protocol
 from core.bulk import chunks
-from core.errors import DomainError
+from core.errors import DomainError, require
 from training.formats.ballots import Counts, Split, Vote
 from training.formats.policy import PairPolicy
 from training.formats.preference import Built, rows_of_prompt, word_signature
@@ -23,7 +24,7 @@ from training.formats.records import Names
 from training.models import Snapshot
 from training.near import Near, Neighbours
 from training.reading import CHUNK, Chunk, Reader, prompts_of
-from training.selecting import STANDING_FLAGS, Member, Selection, read_selection
+from training.selecting import STANDING_FLAGS, Member, Selection, check_named, in_rounds, read_selection, settled
 
 _prompt_id = attrgetter("prompt_id")
 
@@ -100,6 +101,45 @@ def read_policy(given: Mapping[str, Any]) -> PairPolicy:
         return PairPolicy.parse(given)
     except ValueError as problem:
         raise DomainError(str(problem)) from None
+
+
+def read_recipe(
+    project: Project,
+    campaigns: Sequence[Campaign],
+    selection: Mapping[str, Any] | None,
+    pair_policy: Mapping[str, Any] | None,
+) -> tuple[list[Campaign], Selection, PairPolicy]:
+    """What a person asks to be frozen: the campaigns of the rounds chosen, and both halves of the recipe.
+
+    Raises DomainError for what makes no sense, and for a model, a person or a criterion that is not there: it would choose nothing.
+    """
+    given = selection or {}
+    chosen, policy = settled(project, read_selection(given)), read_policy(pair_policy or {})
+    named = given.get("campaigns")
+    require(
+        named is None
+        or (isinstance(named, (list, tuple)) and set(map(str, named)) == {each.key for each in campaigns}),
+        "The selection names other campaigns than those that are to be frozen.",
+        how="Leave the campaigns out of the selection.",
+    )
+    check_named(project, chosen)
+    _check_asked(campaigns, policy)
+    return in_rounds(project, campaigns, chosen), chosen, policy
+
+
+def _check_asked(campaigns: Iterable[Campaign], policy: PairPolicy) -> None:
+    asked = [each for campaign in campaigns for each in Protocol.parse(campaign.protocol).criteria]
+    if unknown := sorted(policy.criteria_used - {each.name for each in asked}):
+        told = ", ".join(sorted({each.name for each in asked}))
+        raise DomainError(
+            f"None of these campaigns asks about “{unknown[0][:60]}”.",
+            how=f"They ask about: {told}." if told else "They ask about no criterion.",
+        )
+    is_rated = any(each.name == policy.veto_criterion and each.kind == "rate" for each in asked)
+    require(
+        is_rated or not policy.veto_criterion,
+        f"The criterion {policy.veto_criterion} compares two answers; only one that rates each can veto.",
+    )
 
 
 def recorded_members(snapshot: Snapshot) -> Iterator[Member]:

@@ -29,7 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from accounts.models import Project
 from annotation.building import REGRESSION
 from annotation.models import Annotator, Assignment, Campaign, ComparisonTask, Flag, Judgement, RankedCandidate
-from core.errors import DomainError
+from core.errors import DomainError, require
 from generation.deploy import live_deployment
 from generation.models import Prompt
 from training.formats.ballots import Split
@@ -117,6 +117,17 @@ def settled(project: Project, selection: Selection) -> Selection:
     if live is None:
         raise DomainError("No policy is live in this project.", how="Choose the models by name instead.")
     return selection.model_copy(update={"models": (live.model_version.key,)})
+
+
+def check_named(project: Project, selection: Selection) -> None:
+    """Raises DomainError for a model or a person that the project does not have: left in silence it would choose nothing."""
+    models, people = {*selection.models, *selection.not_models}, {*selection.annotators, *selection.not_annotators}
+    models -= set(project.model_versions.filter(key__in=models).values_list("key", flat=True)) if models else set()
+    people -= (
+        set(project.annotators.filter(pseudonym__in=people).values_list("pseudonym", flat=True)) if people else set()
+    )
+    for what, unknown in (("model", models), ("annotator", people)):
+        require(not unknown, f"There is no {what} “{min(unknown)[:60]}” in this project." if unknown else "")
 
 
 # Rounds live above this layer: they say here, when their app is loaded, which campaigns belong to which.

@@ -13,6 +13,7 @@ from annotation.protocol import LETTERS, Protocol
 from annotation.votes.judged import Header, name_of, text_of, time_of
 from annotation.votes.outside import SEPARATOR, arm_key
 from core.errors import DomainError
+from core.names import plain
 from core.reading import Unusable
 
 MAX_GUIDELINES = 60_000
@@ -46,7 +47,7 @@ def header_of(given: Mapping[str, Any], line: int) -> Header:
         raise Unusable(f"The protocol cannot be used: {getattr(problem, 'sentence', problem)}") from None
     settings = {
         "id": name_of(given.get("id", ""), "The id of the campaign", 40),
-        "name": text_of(given.get("name", ""), "name of the campaign", 200),
+        "name": _name(given.get("name", "")),
         "kind": str(kind),
         "question": text_of(given.get("question", "Which answer is better?"), "question", 300),
         "guidelines": _guidelines(given.get("guidelines") or {}),
@@ -63,6 +64,16 @@ def header_of(given: Mapping[str, Any], line: int) -> Header:
     ):
         settings[name] = _flag(given.get(name, default), name)
     return Header(line, settings)
+
+
+def _name(given: Any) -> str:
+    """Empty where the file has none: then the import's name is the campaign's."""
+    if not isinstance(given, str):
+        raise Unusable("The name of the campaign is not text.")
+    try:
+        return plain(given, "campaign") if given.strip() else ""
+    except DomainError as problem:
+        raise Unusable(problem.sentence) from None
 
 
 def _guidelines(given: Any) -> dict[str, str]:

@@ -5,6 +5,7 @@ invisible (``storing``); one transaction then shows it all. A worker that is kil
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -33,6 +34,7 @@ from core.jobs import (
     request_cancel,
     requeue,
 )
+from core.names import plain
 from core.reading import UnreadableFile, has_byte_order_mark
 from core.transitions import move
 from core.uploads import keep_upload, plain_name, require_same, uploads
@@ -65,20 +67,20 @@ def start_import(
     key      the import's key where the caller brings one: the same request sent twice, or twice at once, is one import; with
              another file or name it is refused
     enqueue  false for a caller that runs it itself
-    The same file under the same name, imported or on its way, is that import again. Raises DomainError for a file that holds
-    no votes, and for a name that is taken.
+    The same file under the same name and with the same choices, imported or on its way, is that import again; a draft with other
+    choices gives way. Raises DomainError for a file that holds no votes, and for a name that is taken.
     """
     made = Choices.parse(choices or {})
     require(
         not made.allow_secrets or by is None or may(by, project, Role.ADMIN),
         "Only an admin of the project lets rows in that hold what looks like a secret.",
     )
-    name = name.strip()[:100]
-    require(name, "Give the import a name: the campaign and the prompt set are called so.")
+    name = plain(name, "import")
     sweep_uploads()
     stored, sha256 = keep_upload(upload, "votes")
     try:
-        if twin := _sent_before(project, key, name, sha256) or _same(project, name, sha256):
+        asked = _Asked(name, sha256, (source.strip() or name)[:60], made.stored(), skip_bad_rows, dict(mapping or {}))
+        if twin := _sent_before(project, key, name, sha256) or _same(project, asked, by=by):
             stored.unlink(missing_ok=True)
             return twin
         _refuse_taken(project, name)
@@ -86,11 +88,13 @@ def start_import(
             file_format, roles = format_of(stored, filename, mapping or {}, is_draft=is_draft)
         except UnreadableFile as problem:
             raise DomainError(problem.sentence, how=problem.how) from None
-        return _record(
-            project=project, stored=stored, sha256=sha256, file_format=file_format, mapping=roles, filename=plain_name(filename), name=name,
-            source=(source.strip() or name)[:60], choices=made, skip_bad_rows=skip_bad_rows, is_draft=is_draft, by=by,
-            key=key or new_key(), enqueue=enqueue,
+        job = _record(
+            project=project, stored=stored, asked=asked, file_format=file_format, mapping=roles, filename=plain_name(filename),
+            is_draft=is_draft, by=by, key=key or new_key(), enqueue=enqueue,
         )  # fmt: skip
+        if job.stored_name != stored.name:
+            stored.unlink(missing_ok=True)
+        return job
     except IntegrityError:  # sent twice at once, and the other was faster
         stored.unlink(missing_ok=True)
         twin = _sent_before(project, key, name, sha256)
@@ -123,10 +127,36 @@ def _sent_before(project: Project, key: str, name: str, sha256: str) -> VoteImpo
     return twin
 
 
-def _same(project: Project, name: str, sha256: str) -> VoteImport | None:
-    """The import that this file under this name already is."""
-    there = project.vote_imports.filter(name=name, sha256=sha256)
-    return there.exclude(status__in=[ImportStatus.FAILED, ImportStatus.CANCELLED]).order_by("-pk").first()
+@dataclass(frozen=True)
+class _Asked:
+    """What makes one import the same as another."""
+
+    name: str
+    sha256: str
+    source: str
+    choices: Mapping[str, Any]
+    skip_bad_rows: bool
+    mapping: Mapping[str, str]
+
+    def is_that_of(self, job: VoteImport) -> bool:
+        said = (job.source, job.choices, job.skip_bad_rows)
+        # A mapping that is left out asks for nothing: a person gives it on the draft's page.
+        return said == (self.source, self.choices, self.skip_bad_rows) and self.mapping in ({}, job.mapping)
+
+
+def _same(project: Project, asked: _Asked, *, by: User | None) -> VoteImport | None:
+    """The import that this file under this name already is. Raises DomainError where it was made with other choices."""
+    there = project.vote_imports.filter(name=asked.name, sha256=asked.sha256)
+    twin = there.exclude(status__in=[ImportStatus.FAILED, ImportStatus.CANCELLED]).order_by("-pk").first()
+    if twin is None or asked.is_that_of(twin):
+        return twin
+    require(
+        twin.status == ImportStatus.DRAFT,
+        f"This file is here as “{asked.name}” already, with other choices.",
+        how="Choose another name.",
+    )
+    cancel_import(twin, by=by)
+    return None
 
 
 def _refuse_taken(project: Project, name: str) -> None:
@@ -137,30 +167,35 @@ def _refuse_taken(project: Project, name: str) -> None:
     require(not is_taken, f"There is a prompt set “{name}” already.", how="Choose another name.")
 
 
+def _lock(project: Project) -> None:
+    """Until the transaction ends nobody else begins an import in the project: of two at once the second sees the first."""
+    Project.objects.select_for_update(no_key=True).get(pk=project.pk)
+
+
 @transaction.atomic
 def _record(
-    *,
-    project: Project,
-    stored: Path,
-    sha256: str,
-    choices: Choices,
-    is_draft: bool,
-    by: User | None,
-    enqueue: bool,
-    **fields: Any,
+    *, project: Project, stored: Path, asked: _Asked, is_draft: bool, by: User | None, enqueue: bool, **fields: Any
 ) -> VoteImport:
+    """The new import; or its twin, where that was begun while this one's file was looked at."""
+    _lock(project)
+    if twin := _same(project, asked, by=by):
+        return twin
+    _refuse_taken(project, asked.name)
     notes = []
     if has_byte_order_mark(stored):
         notes.append("The file begins with a byte order mark, which is no part of its first line.")
-    for other in project.vote_imports.filter(sha256=sha256, status=ImportStatus.SUCCEEDED)[:1]:
+    for other in project.vote_imports.filter(sha256=asked.sha256, status=ImportStatus.SUCCEEDED)[:1]:
         notes.append(f"The same file has been imported before, as “{other.name}”: its votes will be here twice.")
     job = VoteImport.objects.create(
         project=project,
         status=ImportStatus.DRAFT if is_draft else ImportStatus.QUEUED,
+        name=asked.name,
+        source=asked.source,
         stored_name=stored.name,
-        sha256=sha256,
+        sha256=asked.sha256,
         n_bytes=stored.stat().st_size,
-        choices=choices.stored(),
+        choices=dict(asked.choices),
+        skip_bad_rows=asked.skip_bad_rows,
         notes=notes,
         unit="rows",
         requested_by=by,
@@ -177,6 +212,8 @@ def _record(
 @transaction.atomic
 def begin_import(job: VoteImport, *, by: User | None) -> None:
     """Queue a draft: its preview was as it should be. Done twice it is done once."""
+    _lock(job.project)
+    job.refresh_from_db()
     if job.status in (JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.SUCCEEDED):
         return
     require(job.status == ImportStatus.DRAFT, "This import has ended.", how="Try it again, or upload the file again.")
@@ -240,6 +277,7 @@ def cancel_import(job: VoteImport, *, by: User | None) -> None:
 def retry_import(job: VoteImport, *, skip_bad_rows: bool = False, by: User | None) -> None:
     """Queue a failed or cancelled import again, without bad rows if so asked. Raises IllegalMove if it is neither."""
     require(stored_path(job).exists(), "The uploaded file is gone.", how="Upload it again.")
+    _lock(job.project)
     _refuse_taken(job.project, job.name)
     VoteImport.objects.filter(pk=job.pk).update(
         checked_at=None, step=0, offset=0, skip_bad_rows=job.skip_bad_rows or skip_bad_rows

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import models
+from django.db import connection, models
 
 from accounts.models import Project, User
 from annotation.agreement import of_campaign
@@ -273,6 +273,51 @@ def test_the_same_file_under_the_same_name_is_the_same_import(project: Project) 
     assert "imported before, as “votes”" in other.notes[0]
     with pytest.raises(DomainError, match="already"):
         import_votes(project, row(77))
+
+
+def test_a_draft_gives_way_to_the_same_file_with_other_choices(project: Project) -> None:
+    given: dict[str, Any] = {"project": project, "name": "v", "is_draft": True, "by": None}
+    first = start_import(**given, upload=jsonl(row(1)))
+    assert start_import(**given, upload=jsonl(row(1))).pk == first.pk
+    second = start_import(**given, upload=jsonl(row(1)), choices={"open_for": 2})
+    first.refresh_from_db()
+    assert (first.status, second.status, second.choices["open_for"]) == ("cancelled", "draft", 2)
+    assert not stored_path(first).exists() and stored_path(second).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_same_file_sent_several_times_at_once_is_one_import(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, real = threading.Barrier(4), service.format_of
+    found: list[Any] = []
+    before = set(uploads().glob("votes-*"))
+
+    def together(*given: Any, **options: Any) -> Any:
+        here.wait(20)  # all have asked by now whether there is such an import
+        return real(*given, **options)
+
+    def send() -> None:
+        try:
+            found.append(start_import(project=project, upload=jsonl(row(1)), name="v", by=None).pk)
+        finally:
+            connection.close()
+
+    monkeypatch.setattr(service, "format_of", together)
+    threads = [threading.Thread(target=send) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4 and set(found) == {VoteImport.objects.get().pk}
+    assert len(set(uploads().glob("votes-*")) - before) == 1
+
+
+@pytest.mark.parametrize("name", ["", "\u202egnp.exe", "a" * 101, "bell\a"])
+def test_a_name_that_is_none_is_refused(project: Project, name: str) -> None:
+    with pytest.raises(DomainError, match="name"):
+        import_votes(project, row(1), name=name)
+    assert import_votes(project, row(1), name="  two\n lines ").name == "two lines"
 
 
 RATED, COMPARED = {"helpful": [1, 2]}, {"helpful": 1}

@@ -359,6 +359,8 @@ def test_a_pseudonym_that_two_imports_want_at_once_is_that_of_the_first(
         ({"campaign": {"id": "c1"}}, "described twice"),
         ({"campaign": {"id": "c3", "kind": "song"}}, "kind of a campaign"),
         ({"campaign": {"id": "c3", "protocol": {"colour": 1}}}, "protocol cannot be used"),
+        ({"campaign": {"id": "c3", "name": "a" * 101}}, "has 101 characters; at most 100 fit"),
+        ({"campaign": {"id": "c3", "name": 3}}, "The name of the campaign is not text"),
         ({"campaign": {"id": "c3", "guidelines": {"²": "x"}}}, "guidelines are an object"),
         ({"campaign": {"id": "c3", "guidelines": {"99999999999": "x"}}}, "from 1 to 1,000,000"),
         ({"campaign": {"id": "c3", "guidelines": {"0": "x"}}}, "guidelines are an object"),

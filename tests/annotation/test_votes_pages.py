@@ -230,8 +230,11 @@ def test_a_script_imports_a_file_and_follows_it(api: Api, project: Project) -> N
     assert [each["key"] for each in api.get().json()["results"]] == [told["key"]]
     assert api.get(f"/{told['key']}/report").status_code == 200
     file.seek(0)
-    again = api.post(data={"name": "Arena", "file": file}, is_json=False)
+    again = api.post(data={"name": "Arena", "file": file, "open_for": "1"}, is_json=False)
     assert (again.status_code, again.json()["key"]) == (200, told["key"])
+    file.seek(0)
+    other = api.post(data={"name": "Arena", "file": file}, is_json=False)
+    assert other.status_code == 422 and "already, with other choices" in other.json()["error"]
 
 
 def test_a_script_sends_lines_and_a_request_sent_twice_is_one_import(api: Api) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import psycopg
 import pytest
 from django.db import InterfaceError, OperationalError, connection, transaction
+from django.utils import timezone
 
 from accounts.models import Project
 from core import beating, jobs
@@ -173,6 +174,24 @@ def test_work_in_small_steps_beats_once_a_second(job, monkeypatch):
 
     attempt(job, work, seconds=60, what="The import")
     assert steps == [0, 0, 2, 2, 4]
+
+
+def test_work_that_beats_often_has_a_short_lease_meanwhile(job):
+    left = []
+
+    def note() -> None:
+        until = PromptImport.objects.get(pk=job.pk).leased_until
+        left.append(round((until - timezone.now()).total_seconds(), -1))
+
+    def work(job: PromptImport, keeper: Keeper) -> None:
+        note()
+        with keeper.often(30):
+            keeper.beat_at_times()
+            note()
+        note()
+
+    attempt(job, work, seconds=300, what="The import")
+    assert left == [300, 30, 300]
 
 
 def test_work_that_ends_while_its_lease_is_to_be_renewed_is_done(job, monkeypatch):

@@ -1,10 +1,13 @@
 """The deciding question and the pair policy: which rows a vote gives, and which stay out, by closed formulas."""
 
+from functools import partial
+
 import pytest
 from django.test import Client
 
 from accounts.models import Role
 from annotation.models import Flag, Score
+from core.errors import DomainError
 from tests.training.judged import (
     freeze,
     judge,
@@ -22,6 +25,8 @@ from training.formats.ballots import Counts, Vote, strict_pairs
 from training.formats.files import read_lineage, read_rows, row_and_lineage
 from training.formats.policy import PairPolicy
 from training.formats.preference import rows_of_prompt
+from training.freezing import start_freeze
+from training.models import Snapshot
 from training.previewing import preview
 from training.snapshots import check_snapshot, directory_of
 
@@ -199,8 +204,29 @@ def test_a_weighted_sum_decides_with_its_difference_as_margin(rated):
 
 
 def test_judgements_that_do_not_say_enough_are_counted(rated):
-    seen = preview(project=rated[0], campaigns=[rated[1]], pair_policy={"criteria": {"kind": 1}})
+    project, campaign = rated
+    campaign.protocol = {"criteria": [*CRITERIA, {"name": "kind", "label": "Kind", "kind": "rate", "levels": 5}]}
+    seen = preview(project=project, campaigns=[campaign], pair_policy={"criteria": {"kind": 1}})
     assert [(reason, n) for reason, n, *_ in seen.dropped] == [("unscored", 1)]
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        ({"criteria": {"kind": 1}}, "None of these campaigns asks about “kind”. They ask about: brief, harm, helpful."),
+        ({"veto_criterion": "unsafe"}, "None of these campaigns asks about “unsafe”."),
+        ({"veto_criterion": "brief"}, "The criterion brief compares two answers; only one that rates each can veto."),
+        ({"veto_criterion": "harm", "veto_at": 11}, "A level that vetoes lies between 1 and 10."),
+        ({"criteria": [["helpful", 1], ["helpful", -1]]}, "The criterion helpful is there twice."),
+    ],
+)
+def test_a_criterion_that_would_decide_nothing_is_refused(rated, policy, said):
+    project, campaign = rated
+    for ask in (preview, partial(start_freeze, name="d", by=None)):
+        with pytest.raises(DomainError) as refused:
+            ask(project=project, campaigns=[campaign], pair_policy=policy)
+        assert refused.value.words.startswith(said)
+    assert not Snapshot.objects.exists()
 
 
 def test_a_low_rating_or_a_flag_vetoes_for_good(rated):

@@ -33,6 +33,23 @@ def found(project, campaign, **selection):
     return seen.n_rows, {reason: n for reason, n, *_ in seen.dropped}
 
 
+@pytest.mark.parametrize(
+    ("selection", "said"),
+    [
+        ({"not_models": ["nosuch"]}, "There is no model “nosuch” in this project."),
+        ({"annotators": ["human-x"]}, "There is no annotator “human-x” in this project."),
+        ({"campaigns": ["other"]}, "The selection names other campaigns than those that are to be frozen."),
+        ({"campaigns": "other"}, "The selection names other campaigns"),
+    ],
+)
+def test_what_a_selection_names_and_nobody_knows_is_refused(selection, said):
+    project = make_project()
+    campaign = make_judged(project, ["A"])
+    with pytest.raises(DomainError, match=said):
+        found(project, campaign, **selection)
+    assert found(project, campaign, campaigns=[campaign.key]) == (1, {})
+
+
 def test_only_prompts_with_a_chosen_tag_go_in():
     project = make_project()
     campaign = make_judged(project, ["A", "A", "A"])

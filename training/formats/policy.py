@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from annotation.protocol import FLAGS
+from annotation.protocol import FLAGS, MAX_LEVELS
 
 Aggregation = Literal["majority", "votes"]
 Pairs = Literal["all", "adjacent", "best_worst"]
@@ -68,6 +68,11 @@ class PairPolicy:
     def _check(self) -> None:
         if unknown := set(self.veto_flags) - set(FLAGS):
             raise ValueError(f"There is no flag {sorted(unknown)[0]!r}.")
+        names = [name for name, _ in self.criteria]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"The criterion {twice[0][:60]} is there twice.")
+        if not 1 <= self.veto_at <= MAX_LEVELS:
+            raise ValueError(f"A level that vetoes lies between 1 and {MAX_LEVELS}.")
         if any(not -1000 <= weight <= 1000 or not weight for _, weight in self.criteria):
             raise ValueError("A criterion's weight is a number from -1000 to 1000, and not 0.")
         for name in ("min_votes", "max_per_prompt", "max_chars"):
