@@ -181,6 +181,7 @@ def test_work_that_beats_often_has_a_short_lease_meanwhile(job):
 
     def note() -> None:
         until = PromptImport.objects.get(pk=job.pk).leased_until
+        assert until is not None
         left.append(round((until - timezone.now()).total_seconds(), -1))
 
     def work(job: PromptImport, keeper: Keeper) -> None:
