@@ -3,13 +3,16 @@
 What was found can be kept without any text: where the rows shown stand in the files is enough to read them again.
 """
 
+import hashlib
+from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 from django.db.models import Exists, OuterRef
 
@@ -53,6 +56,34 @@ class Difference:
         return found
 
 
+class Keys:
+    """Keys of judgements, eight bytes each, however many there are."""
+
+    def __init__(self) -> None:
+        self._digests = array("Q")
+        self._sorted: np.ndarray[Any, np.dtype[np.uint64]] | None = None
+
+    def add(self, key: str) -> None:
+        self._digests.append(_digest(key))
+
+    def __len__(self) -> int:
+        return len(self._digests)
+
+    def has_any(self, keys: Iterable[str]) -> bool:
+        if not self._digests:
+            return False
+        if self._sorted is None:
+            self._sorted = np.sort(np.frombuffer(self._digests, np.uint64))
+        wanted = np.fromiter(map(_digest, keys), np.uint64)
+        places = np.searchsorted(self._sorted, wanted)
+        inside = places < len(self._sorted)
+        return bool((self._sorted[places[inside]] == wanted[inside]).any())
+
+
+def _digest(key: str) -> int:
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest())
+
+
 @dataclass
 class Comparison:
     """How the second differs from the first.
@@ -69,6 +100,8 @@ class Comparison:
     shown: dict[str, list[Difference]] = field(default_factory=lambda: {"in": [], "out": [], "changed": []})
     left: dict[str, int] = field(default_factory=dict)
     n_joined: int = 0
+    joined: Keys = field(default_factory=Keys)  # judgements of the second that the first has not
+    gone: Keys = field(default_factory=Keys)  # and of the first that the second has not
 
     @property
     def reasons(self) -> list[tuple[str, str, int]]:
@@ -199,11 +232,11 @@ def _differences(before: Rows, after: Rows, found: Comparison) -> Iterator[Diffe
 
 
 def _difference(old: dict[str, Any] | None, new: dict[str, Any] | None, found: Comparison) -> Difference:
-    """A judgement that is not behind the row may be in the dataset all the same: where none joined or left, it is the recipe."""
+    """A judgement that is not behind the row may be in the dataset all the same: then it is the recipe."""
     mine: set[str] = old["judgements"] if old else set()
     theirs: set[str] = new["judgements"] if new else set()
     n_new, n_gone = len(theirs - mine), len(mine - theirs)
-    joined, left = bool(n_new and found.n_joined), bool(n_gone and found.left)
+    joined, left = found.joined.has_any(theirs - mine), found.gone.has_any(mine - theirs)
     if old is None:
         return Difference("in", "new_judgements" if joined else "policy", old, new, n_new, n_gone)
     if new is None:
@@ -218,16 +251,27 @@ def _difference(old: dict[str, Any] | None, new: dict[str, Any] | None, found: C
 
 
 def _count_judgements(found: Comparison) -> None:
-    """Of the judgements: how many joined, and why the ones that left did."""
+    """Which judgements joined, which left, and why."""
     first, second = found.first.members, found.second.members
     # NOT EXISTS, because PostgreSQL joins it whatever the size; of a NOT IN that outgrows its memory it makes a loop.
-    found.n_joined = second.exclude(Exists(first.filter(judgement=OuterRef("judgement")))).count()
+    joined = second.exclude(Exists(first.filter(judgement=OuterRef("judgement")))).values_list(
+        "judgement__key", flat=True
+    )
+    for key in joined.iterator(chunk_size=2000):
+        found.joined.add(key)
+    found.n_joined = len(found.joined)
     turn = "judgement__assignment"
     left = first.exclude(Exists(second.filter(judgement=OuterRef("judgement")))).values_list(
-        f"{turn}__current_id", "judgement_id", f"{turn}__current__verdict", f"{turn}__status", f"{turn}__task__status"
+        "judgement__key",
+        f"{turn}__current_id",
+        "judgement_id",
+        f"{turn}__current__verdict",
+        f"{turn}__status",
+        f"{turn}__task__status",
     )
     reasons: Counter[str] = Counter()
-    for current, judgement, verdict, status, task in left.iterator(chunk_size=2000):
+    for key, current, judgement, verdict, status, task in left.iterator(chunk_size=2000):
+        found.gone.add(key)
         stands = current == judgement and status == "submitted" and task != "retired"
         reasons["not_chosen" if stands else why_excluded(verdict, status, task)] += 1
     found.left = dict(sorted(reasons.items()))

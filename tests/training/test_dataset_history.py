@@ -142,6 +142,16 @@ def test_rows_that_another_recipe_leaves_out_are_not_said_to_lack_judgements(pro
         assert {why for _, why in compare(first, second).why} == {"policy"}
 
 
+def test_a_judgement_that_joined_elsewhere_is_no_reason_here(project):
+    campaign = make_judged(project, ["A", "B"])
+    judge(campaign.tasks.first(), make_annotator(project), "A")
+    before = freeze(project, [campaign], pair_policy={"min_votes": 2})
+    make_judged(project, ["B"], campaign=campaign)
+    after = freeze(project, [campaign])
+    assert compare(before, after).why == {("in", "new_judgements"): 1, ("in", "policy"): 1}
+    assert compare(after, before).why == {("out", "gone_judgements"): 1, ("out", "policy"): 1}
+
+
 def make_two(project):
     """Two datasets with a row in, a row out and one that is turned."""
     campaign = make_judged(project, ["A", "A", "A"])
