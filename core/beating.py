@@ -114,10 +114,13 @@ class Keeper:
             connections.close_all()
 
 
-def attempt(job: J | None, work: Callable[[J, Keeper], None], *, seconds: float, what: str) -> None:
+def attempt(
+    job: J | None, work: Callable[[J, Keeper], None], *, seconds: float, what: str, cancelled: str = "Cancelled"
+) -> None:
     """Claim a job and do what is left of it. Does nothing where it is gone, over, or somebody else has it.
 
-    what  the subject of the sentences on its row: "The export"
+    what       the subject of the sentences on its row: "The export"
+    cancelled  what the row says where it was asked to stop
     ``work`` ends the job itself where all went well; what it raises ends the job here, in a sentence. A database that did not
     answer sends it back to the queue, a few times.
     """
@@ -129,7 +132,7 @@ def attempt(job: J | None, work: Callable[[J, Keeper], None], *, seconds: float,
     except LeaseLost:
         return
     except CancelAsked:
-        jobs.cancelled(job, token, message="Cancelled")
+        jobs.cancelled(job, token, message=cancelled)
     except DomainError as problem:
         jobs.fail(job, token, problem.words)
     except (OperationalError, InterfaceError):

@@ -100,14 +100,6 @@ class Beat:
     cancel: bool
 
 
-class Stopped(Exception):
-    """Raised by a worker in its own code: the lease was lost, or (``is_ours``) a cancel was asked."""
-
-    def __init__(self, *, is_ours: bool) -> None:
-        super().__init__()
-        self.is_ours = is_ours
-
-
 def from_now(seconds: float) -> ExpressionWrapper:
     """The database's time, so many seconds from now."""
     return ExpressionWrapper(Now() + timedelta(seconds=seconds), output_field=models.DateTimeField())

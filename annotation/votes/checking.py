@@ -18,7 +18,7 @@ from annotation.votes.judged import Header, Judged, Row, Vote
 from core.confidential import first_secret, has_address
 from core.csvs import inert
 from core.ids import sha256_hex
-from core.reading import BadRow
+from core.reading import BadRow, UnreadableFile
 from generation.groups import Groups, group_of
 
 CHUNK_ROWS = 500
@@ -58,10 +58,6 @@ class Found:
     campaigns: list[dict[str, Any]] = field(default_factory=list)  # of the full format, in the file's order
     criteria: dict[str, Scored] = field(default_factory=dict)  # where no campaign is described
     has_write_ins: bool = False
-
-
-class TooMuch(Exception):
-    """The file as a whole cannot be imported; the message is the reason."""
 
 
 def chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
@@ -162,7 +158,7 @@ class Checker:
             self.found.campaigns.append(dict(header.settings))
             self.found.n_rows -= 1
             if len(self.found.campaigns) > MAX_CAMPAIGNS:
-                raise TooMuch(f"The file describes more than {MAX_CAMPAIGNS} campaigns.")
+                raise UnreadableFile(f"The file describes more than {MAX_CAMPAIGNS} campaigns.", "Split it.")
 
     def _take(self, place: "Placed", known: dict[bytes, tuple[bytes, int]], seen: sqlite3.Connection) -> BadRow | None:
         """Note the votes of a row; the problem if one contradicts what its author, or a criterion, has said before."""
@@ -202,7 +198,10 @@ class Checker:
         found.n_votes += len(place.votes)
         found.models.update(answer.arm or answer.model for answer in place.row.answers)
         if len(found.models) > MAX_MODELS:
-            raise TooMuch(f"The answers are by more than {MAX_MODELS:,} models: is “model” really the model's name?")
+            raise UnreadableFile(
+                f"The answers are by more than {MAX_MODELS:,} models.",
+                "See whether “model” is really the model's name.",
+            )
         for vote, _ in place.votes:
             found.verdicts.add(vote.verdict)
             found.strength_levels = max(found.strength_levels, vote.strength or 0, vote.levels)

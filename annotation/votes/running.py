@@ -1,10 +1,10 @@
 """One attempt at an import of votes: claimed, checked, stored, shown; or taken back. ``job`` starts them."""
 
-import logging
 import os
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,24 +17,23 @@ from annotation.at_work import newest_event
 from annotation.models import VoteImport
 from annotation.votes import chunks
 from annotation.votes.becoming import lay_out, show, take_back, target_of
-from annotation.votes.checking import Checker, Found, TooMuch
+from annotation.votes.checking import Checker, Found
 from annotation.votes.choices import Choices
 from annotation.votes.chunks import Chunk
 from annotation.votes.files import remove_scratch, report_path, scratch_path, stored_path
 from annotation.votes.formats import read
 from annotation.votes.outside import Models
 from annotation.votes.storing import WRITTEN, Store
+from core.beating import Keeper, LeaseLost, attempt
 from core.bulk import analyze, room_to_write, settled_later
 from core.counting import counted
 from core.errors import DomainError, require
-from core.jobs import JobStatus, Stopped, beat, cancelled, claim, fail, finish, request_cancel, retry
+from core.jobs import cancelled, request_cancel
 from core.reading import UnreadableFile
 from core.undisturbed import undisturbed
 from core.way import Way
 from generation.groups import Groups
 from generation.models import PromptImport
-
-logger = logging.getLogger(__name__)
 
 LEASE_SECONDS = 60.0
 TELL_SECONDS = 0.25  # between two looks at the job while rows are checked
@@ -45,47 +44,38 @@ Progress = Callable[[VoteImport], None]
 def run_import(import_id: int, *, progress: Progress | None = None) -> None:
     """Claim the import and do what is left of it. Does nothing where somebody else has it, or where it is over."""
     job = VoteImport.objects.select_related("project", "campaign", "prompt_set", "job").filter(pk=import_id).first()
-    token = claim(job, seconds=LEASE_SECONDS) if job else None
-    if job is None or token is None:
-        return
-    worker = _Worker(job, token, progress)
+    attempt(
+        job, partial(_import, progress=progress), seconds=LEASE_SECONDS, what="The import",
+        cancelled="Cancelled: nothing was imported.",
+    )  # fmt: skip
+
+
+def _import(job: VoteImport, keeper: Keeper, *, progress: Progress | None) -> None:
+    """All of it, or nothing: what was stored is taken back, but where another worker or a later attempt goes on with it."""
+    worker = _Worker(job, keeper, progress)
     try:
         with undisturbed():
             worker.run()
-    except Stopped as stop:
-        if stop.is_ours:
-            worker.undo()
-            cancelled(job, token, message="Cancelled: nothing was imported.")
+    except (LeaseLost, OperationalError, InterfaceError):
+        raise
+    except UnreadableFile as problem:
+        worker.undo()
+        raise DomainError(problem.sentence, how=problem.how) from None
     except KeyboardInterrupt:  # of a person at a shell
         request_cancel(job)
         worker.undo()
-        cancelled(job, token, message="Stopped: nothing was imported.")
+        cancelled(job, keeper.token, message="Stopped: nothing was imported.")
         raise
-    except (DomainError, UnreadableFile) as problem:
+    except Exception:
         worker.undo()
-        how = f" {problem.how}" if problem.how else ""
-        fail(job, token, f"{problem.sentence}{how}", message="Nothing was imported.")
-    except TooMuch as problem:
-        worker.undo()
-        fail(job, token, str(problem), message="Nothing was imported.")
-    except (OperationalError, InterfaceError):
-        logger.exception("Vote import %s goes back to the queue.", job.key)
-        retry(job, token, what="The import")
-    except OSError as problem:
-        worker.undo()
-        fail(job, token, f"The file could not be read: {problem.strerror or problem}.", message="Nothing was imported.")
-    except Exception as problem:
-        logger.exception("Vote import %s failed.", job.key)
-        worker.undo()
-        fail(job, token, f"The import stopped on something unexpected: {type(problem).__name__}.")
         raise
 
 
 class _Worker:
     """One attempt at an import."""
 
-    def __init__(self, job: VoteImport, token: str, progress: Progress | None) -> None:
-        self.job, self.token, self.progress = job, token, progress
+    def __init__(self, job: VoteImport, keeper: Keeper, progress: Progress | None) -> None:
+        self.job, self.keeper, self.progress = job, keeper, progress
         self.choices = Choices.parse(job.choices)
         self.tell_at = 0.0
         self.way = Way(chunks.CHUNK_LINES, polite=chunks.POLITE_LINES, others=newest_event)
@@ -192,29 +182,20 @@ class _Worker:
         analyze(n or answers, *WRITTEN)
         show_all = show(self.job, self.choices)  # what takes long comes first, outside the transaction
         with transaction.atomic():
-            if not finish(self.job, self.token, message=f"{what} imported."):
-                raise Stopped(is_ours=False)
-            if self.job.status == JobStatus.SUCCEEDED:
-                show_all()
-            else:  # cancelled in its last moment
-                transaction.set_rollback(True)
-        if self.job.status != JobStatus.SUCCEEDED:
-            self.job.refresh_from_db()
-            raise Stopped(is_ours=True)
+            self.keeper.finish(message=f"{what} imported.")
+            show_all()
 
     def undo(self) -> None:
         """Delete what this import stored; it was visible to nobody."""
-        if self._update(checked_at=None, offset=0, counts={}):
+        if self._update(checked_at=None, offset=0, counts={}, message="Nothing was imported."):
             take_back(self.job)
             remove_scratch(self.job)
 
     def _update(self, **changes: Any) -> bool:
-        return bool(VoteImport.objects.filter(pk=self.job.pk, lease_token=self.token).update(**changes))
+        return bool(VoteImport.objects.filter(pk=self.job.pk, lease_token=self.keeper.token).update(**changes))
 
     def _beat(self, **progress: Any) -> None:
-        pulse = beat(self.job, self.token, seconds=LEASE_SECONDS, **progress)
-        if not pulse.alive or pulse.cancel:
-            raise Stopped(is_ours=pulse.alive)
+        self.keeper.beat(**progress)
         if self.progress:
             for name, value in progress.items():
                 setattr(self.job, name, value)

@@ -464,10 +464,11 @@ def test_rows_that_cannot_be_made_leave_nothing_behind(
         real(maker, chunk)
 
     monkeypatch.setattr(Maker, "make", breaks)
-    with pytest.raises(ZeroDivisionError):
-        run_import(job.pk)
+    run_import(job.pk)
     job.refresh_from_db()
     assert (job.status, len(made), rows_there()) == (JobStatus.FAILED, 3, {})
+    assert job.error == "The import stopped on something unexpected: ZeroDivisionError. The log has the details."
+    assert job.message == "Nothing was imported."
     assert not [each for each in threading.enumerate() if each.name.startswith(("making", "ahead"))]
 
 
