@@ -123,7 +123,8 @@ class _Worker:
         require(found.n_rows, "The file has no rows.", how="Choose a file that holds votes.")
         if found.n_bad and not self.job.skip_bad_rows:
             what = "One row" if found.n_bad == 1 else f"{found.n_bad:,} of {found.n_rows:,} rows"
-            raise DomainError(f"{what} cannot be imported, so nothing was.", how="Put them right, or skip them.")
+            them = "it" if found.n_bad == 1 else "them"
+            raise DomainError(f"{what} cannot be imported, so nothing was.", how=f"Put {them} right, or skip {them}.")
         require(found.n_bad < found.n_rows, "No row of the file can be imported.", how="The list below says why.")
         self._prepare(found)
 
