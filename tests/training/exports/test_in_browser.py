@@ -33,9 +33,15 @@ def lab(live_server, page, monkeypatch):
 @contextmanager
 def redrawn(page):
     """Wait until the form that follows what was chosen stands there."""
+    settled(page)
     with page.expect_response(lambda answer: "/export/?" in answer.url):
         yield
-    page.wait_for_selector(".htmx-request", state="detached")
+    settled(page)
+
+
+def settled(page):
+    """New content is shown 20 ms before htmx listens to it; nobody but a test chooses something in between."""
+    page.wait_for_selector(".htmx-request, .htmx-swapping, .htmx-settling, .htmx-added", state="detached")
 
 
 def test_from_the_dataset_to_the_file(lab, page, live_server, tmp_path):
@@ -43,7 +49,8 @@ def test_from_the_dataset_to_the_file(lab, page, live_server, tmp_path):
     page.get_by_role("link", name="Export").click()
     page.wait_for_url("**/export/")  # until its scripts are there: what is chosen before them is shown by the button
     page.get_by_role("heading", name="What it cannot carry").wait_for()
-    page.get_by_label("Format").select_option("arena")
+    with redrawn(page):
+        page.get_by_label("Format").select_option("arena")
     page.locator("#export-format").get_by_text("model_a, model_b, tie or tie (bothbad)").wait_for()
     with redrawn(page):
         page.get_by_label("Written as").select_option("csv")
@@ -51,11 +58,13 @@ def test_from_the_dataset_to_the_file(lab, page, live_server, tmp_path):
         page.get_by_label("Name the models").check()
     assert page.get_by_label("Written as").input_value() == "csv", "what was chosen stays"
     assert page.get_by_label("Name the models").is_checked()
-    page.get_by_label("Format").select_option("whetstone")
+    with redrawn(page):
+        page.get_by_label("Format").select_option("whetstone")
     page.locator("#export-format").get_by_text("an import of votes").wait_for()
     assert page.get_by_label("Written as").input_value() == "jsonl", "and what the format cannot be does not"
     assert page.get_by_label("Which prompts").count() == 0
-    page.get_by_label("Format").select_option("trl-reward")
+    with redrawn(page):
+        page.get_by_label("Format").select_option("trl-reward")
     page.locator("#export-format").get_by_text("whose loss uses the margin").wait_for()
     page.get_by_role("button", name="Export", exact=True).click()
     page.get_by_text("Waiting for a free worker.").wait_for()
