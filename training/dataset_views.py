@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, cast
 
+from django import forms
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
@@ -99,13 +100,16 @@ def new_dataset(request: HttpRequest, project: Project) -> HttpResponse:
     campaigns = list(freezable_campaigns(project).values_list("key", flat=True))
     initial_all: dict[str, Any] = {**initial, "campaigns": campaigns, "with_simulated": project.is_demo}
     if request.method == "POST" and "preview" not in request.POST:
-        form = DatasetForm(request.POST, project=project)
+        form, status = DatasetForm(request.POST, project=project), 422
         if form.is_valid():
-            snapshot = freezing.start_freeze(
-                project=project, name=form.cleaned_data["name"], by=person(request), **form.options(form.cleaned_data)
-            )
-            return see_other(request, reverse("training:snapshot", args=[project.slug, snapshot.key]))
-        values, status = dict(form.cleaned_data), 422
+            name, options = form.cleaned_data["name"], form.options(form.cleaned_data)
+            try:
+                snapshot = freezing.start_freeze(project=project, name=name, by=person(request), **options)
+                return see_other(request, reverse("training:snapshot", args=[project.slug, snapshot.key]))
+            except DomainError as trouble:
+                form.add_error(None, forms.ValidationError(trouble.words))
+                status = trouble.status_code
+        values = dict(form.cleaned_data)
     elif "aggregation" in (asked := request.POST or request.GET):
         form = DatasetForm(asked, project=project, is_preview=True)
         values, status = (form.cleaned_data if form.is_valid() else {}), 200

@@ -1,5 +1,7 @@
 """The form of a new dataset: every setting reaches the preview and the freeze, and what makes no sense says so."""
 
+import html
+
 import pytest
 from django.test import Client
 
@@ -91,3 +93,25 @@ def test_rows_chosen_by_model_are_shown_only_to_who_knows_the_models(project, ra
     campaign.save(update_fields=["stage"])
     assert b"First answer 0" in ravi.get("/p/lab/datasets/new/", by_model).content
     assert ModelReveal.objects.filter(job=job).exists()
+
+
+REFUSED = {
+    "None of these campaigns asks about “helpful”.": {"question": "criteria", "weight_helpful": "2"},
+    "The first day is after the last.": {"since": "2026-02-02", "until": "2026-02-01"},
+    "There is no judgement to freeze.": {"tags": "nope"},
+    "There is a dataset called “taken” already.": {"name": "taken"},
+}
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_what_a_freeze_refuses_is_told_in_the_form_as_it_was_filled(project, ravi, words):
+    campaign = make_judged(project, ["A"])
+    make_judged(project, ["B"], campaign=make_campaign(project, protocol={"criteria": CRITERIA}))
+    given = {"name": "taken", "campaigns": [campaign.key], "aggregation": "votes", "max_chars": "77"}
+    assert ravi.post("/p/lab/datasets/new/", given).status_code == 303
+    page = ravi.post("/p/lab/datasets/new/", given | {"name": "mine"} | REFUSED[words])
+    assert page.status_code == (409 if "name" in REFUSED[words] else 422)
+    text = html.unescape(page.content.decode())
+    assert words in text.split('class="error-summary"')[1].split("</ul>")[0]
+    assert 'name="max_chars" value="77"' in text
+    assert list(Snapshot.objects.values_list("name", flat=True)) == ["taken"]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, cast
 
+from django import forms
 from django.conf import settings
 from django.core.paginator import Page, Paginator
 from django.http import Http404, HttpRequest, HttpResponse
@@ -13,6 +14,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from accounts.access import person, project_view
 from accounts.models import Project, Role
 from core.downloads import download
+from core.errors import DomainError
 from core.htmx import render_page, see_other
 from training.blinding import note_file_had
 from training.dataset_views import snapshot_or_404
@@ -69,14 +71,17 @@ def new_export(request: HttpRequest, project: Project, key: str) -> HttpResponse
     directory_of(snapshot)  # refuses a dataset that is not ready, or whose files are gone
     asked, status = (request.POST if request.method == "POST" else request.GET), 200
     if request.method == "POST" and "show" not in request.POST:
-        form = ExportForm(request.POST)
+        form, status = ExportForm(request.POST), 422
         if form.is_valid():
-            job = exports.start_export(
-                snapshot=snapshot, file_format=form.chosen.name, container=form.cleaned_data["container"],
-                options=form.options.model_dump(), by=person(request),
-            )  # fmt: skip
-            return see_other(request, reverse("training:export", args=[project.slug, job.key]))
-        status = 422
+            try:
+                job = exports.start_export(
+                    snapshot=snapshot, file_format=form.chosen.name, container=form.cleaned_data["container"],
+                    options=form.options.model_dump(), by=person(request),
+                )  # fmt: skip
+                return see_other(request, reverse("training:export", args=[project.slug, job.key]))
+            except DomainError as trouble:
+                form.add_error(None, forms.ValidationError(trouble.words))
+                status = trouble.status_code
     elif "file_format" in asked:
         form = ExportForm(asked)
     else:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from django import forms
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
@@ -9,6 +10,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from accounts.access import person, project_view
 from accounts.models import Project, Role
+from core.errors import DomainError
 from core.htmx import render_page, see_other
 from training.dataset_views import snapshot_or_404
 from training.exports.job import file_of
@@ -53,10 +55,14 @@ def new_push(request: HttpRequest, project: Project, key: str) -> HttpResponse:
         data = request.POST if request.method == "POST" else None
         initial = first_values(snapshot, offered)
         form = PushForm(data, offered=offered, is_export=export is not None, initial=initial)
-        if form.is_valid():
-            push = pushes.start_push(snapshot=snapshot, export=export, by=person(request), **form.cleaned_data)
-            return see_other(request, reverse("training:push", args=[project.slug, push.key]))
         status = 422 if data is not None else 200
+        if form.is_valid():
+            try:
+                push = pushes.start_push(snapshot=snapshot, export=export, by=person(request), **form.cleaned_data)
+                return see_other(request, reverse("training:push", args=[project.slug, push.key]))
+            except DomainError as trouble:
+                form.add_error(None, forms.ValidationError(trouble.words))
+                status = trouble.status_code
     ctx = NewPushPage(
         project=project, snapshot=snapshot, export=export, form=form,
         not_offered=[place for place in places if not place.is_offered], pushes=list(pushes.pushes_of(snapshot)[:SHOWN]),

@@ -11,6 +11,7 @@ from django.test import Client
 
 from accounts.models import AuditEvent, Membership, Role
 from accounts.tokens import create_token
+from core.errors import DomainError
 from tests.training.judged import make_person, make_project
 from training.exports.formats import FORMATS
 from training.exports.job import run_export, start_export
@@ -85,6 +86,17 @@ def test_a_choice_that_cannot_be_is_a_form_with_an_error(client, dataset):
     answer = client.post(page_of(dataset), {"file_format": "nosuch", "container": "jsonl"})
     assert answer.status_code == 422
     assert not ExportJob.objects.exists()
+
+
+def test_what_the_service_refuses_is_told_in_the_form(client, dataset, monkeypatch):
+    def refuse(**given):
+        raise DomainError("Not today.", how="Come back tomorrow.")
+
+    monkeypatch.setattr("training.exports.views.exports.start_export", refuse)
+    answer = client.post(page_of(dataset), {"file_format": "hh", "container": "jsonl", "split": "test"})
+    assert answer.status_code == 422
+    assert "Not today. Come back tomorrow." in answer.content.decode().split("error-summary")[1]
+    assert '<option value="hh" selected>' in answer.content.decode()
 
 
 def test_a_failed_export_says_why_and_can_be_asked_for_again(client, dataset):

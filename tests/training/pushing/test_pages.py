@@ -106,6 +106,14 @@ def test_an_export_is_pushed_from_its_page(client, dataset, hub):
 def test_a_name_that_cannot_be_is_told(client, dataset, hub, target):
     answer = client.post(form_of(dataset), {"to": "hub", "target": target})
     assert answer.status_code == 422 and not PushJob.objects.exists()
+    assert b"error-summary" in answer.content and b"<form" in answer.content
+
+
+def test_a_second_push_to_the_same_place_is_told_in_the_form(client, dataset, hub):
+    given = {"to": "hub", "target": "lab/set-1"}
+    assert client.post(form_of(dataset), given).status_code == 303
+    answer = client.post(form_of(dataset), given).content.decode()
+    assert "is on its way" in answer.split("error-summary")[1] and 'value="lab/set-1"' in answer
 
 
 # ---- by script -------------------------------------------------------------------------------------------------------
