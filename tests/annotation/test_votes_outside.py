@@ -92,6 +92,13 @@ def test_answers_side_by_side_are_asked_about_where_the_import_is_open(project: 
     assert list(job.campaign.tasks.values_list("seats", "n_taken", "status")) == [(2, 0, "open")]
 
 
+def test_a_row_without_its_answer_is_listed_and_can_be_skipped(project: Project) -> None:
+    rows = [{"prompt": "p", "chosen": "x", "rejected": "y"}, {"prompt": "q", "chosen": "x"}]
+    job = import_votes(project, *rows, skip_bad_rows=True)
+    assert (job.status, job.n_bad) == ("succeeded", 1)
+    assert job.bad_rows[0]["line"] == 2 and job.bad_rows[0]["reason"].startswith("The row has no rejected")
+
+
 def test_a_cancelled_import_of_answers_leaves_nothing(project: Project) -> None:
     job = import_votes(project, {"prompt": "p", "completion": "x"}, {"prompt": "p", "completion": 3})
     assert (job.status, job.n_bad) == ("failed", 1)

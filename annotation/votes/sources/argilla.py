@@ -58,6 +58,10 @@ def flat(row: Row, line: int, now: datetime) -> Judged:
         if not name.endswith(".responses") or not isinstance(values, list):
             continue
         users, statuses = row.get(f"{name}.users") or [], row.get(f"{name}.status") or []
+        if not isinstance(users, list) or not isinstance(statuses, list):
+            raise Unusable(
+                f"The columns {name[:40]}.users and {name[:40]}.status are not lists, one entry for each response."
+            )
         for number, value in enumerate(values):
             status = statuses[number] if number < len(statuses) else None
             if status in (None, "submitted"):

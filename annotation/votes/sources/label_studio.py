@@ -54,14 +54,18 @@ def _vote(annotation: Any, ids: Sequence[str], now: datetime) -> Vote | None:
     about: dict[str, Any] = {"comment": ""}
     verdict, ranks = "", (1,) * len(ids)
     order: tuple[int, ...] = ()
-    for result in annotation.get("result") or []:
+    results = annotation.get("result") or []
+    if not isinstance(results, list):
+        raise Unusable("The result of an annotation is not a list.")
+    for result in results:
         value = result.get("value") if isinstance(result, dict) else None
         if not isinstance(value, dict):
             continue
         if result.get("type") == "pairwise":
-            if value.get("selected") not in SELECTED or len(ids) != 2:
+            selected = value.get("selected")
+            if not isinstance(selected, str) or selected not in SELECTED or len(ids) != 2:
                 raise Unusable("A pairwise result selects left or right of two answers.")
-            verdict, ranks, order = "ranked", SELECTED[value["selected"]], (0, 1)
+            verdict, ranks, order = "ranked", SELECTED[selected], (0, 1)
         elif result.get("type") == "ranker":
             verdict, ranks = "ranked", _ranked(value.get("ranker"), ids)
         elif isinstance(value.get("text"), (str, list)):

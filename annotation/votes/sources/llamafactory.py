@@ -70,7 +70,10 @@ def _prompt(row: Row) -> Any:
     words = [row.get("instruction"), row.get("input")]
     text = "\n".join(part for part in words if isinstance(part, str) and part)
     messages: list[dict[str, str]] = []
-    for turn in row.get("history") or []:
+    history = row.get("history") or []
+    if not isinstance(history, list):
+        raise Unusable("The history is not a list of pairs of texts.")
+    for turn in history:
         if not isinstance(turn, list) or len(turn) != 2 or not all(isinstance(part, str) for part in turn):
             raise Unusable("The history is not a list of pairs of texts.")
         messages += [{"role": "user", "content": turn[0]}, {"role": "assistant", "content": turn[1]}]

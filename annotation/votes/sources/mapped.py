@@ -59,6 +59,10 @@ ROLES: tuple[RoleOfColumn, ...] = (
     RoleOfColumn("tags", "Tags"),
 )
 NAMES = tuple(role.name for role in ROLES)
+CALLED = {
+    "prompt": "prompt", "answer_a": "answer a", "answer_b": "answer b", "chosen": "chosen answer", "rejected": "rejected answer",
+    "answer": "answer",
+}  # fmt: skip
 TOGETHER = (("answer_a", "answer_b"), ("chosen", "rejected"))
 
 
@@ -126,27 +130,25 @@ def guessed(columns: Iterable[str]) -> dict[str, str]:
 def reader(mapping: Mapping[str, str]) -> Any:
     """A function that reads one row of a table by this mapping."""
 
+    names = next(pair for pair in (*TOGETHER, ("answer",)) if pair[0] in mapping)
+    columns = frozenset(mapping.values())
+
     def read(row: Row, line: int, now: datetime) -> Judged:
         given = {role: row[column] for role, column in mapping.items() if column in row}
-        rest = {name: value for name, value in row.items() if name not in set(mapping.values())}
-        return _judged(given, rest, line, now)
+        rest = {name: value for name, value in row.items() if name not in columns}
+        return _judged(given, rest, names, line, now)
 
     return read
 
 
-def _judged(given: Row, rest: Row, line: int, now: datetime) -> Judged:
-    for needed in ("prompt", "answer_a", "chosen", "answer"):
-        if needed in given and given[needed] is None:
-            raise Unusable(f"The column of the {needed.replace('_', ' ')} is empty.")
+def _judged(given: Row, rest: Row, names: Sequence[str], line: int, now: datetime) -> Judged:
+    for needed in ("prompt", *names):
+        if given.get(needed) is None:
+            raise Unusable(f"The column of the {CALLED[needed]} is empty.")
     about = {name: given[name] for name in ("system", "group", "split", "tags") if name in given}
-    if "prompt" not in given:
-        raise Unusable("The row has no prompt.")
     prompt = prompt_of({**rest, **about}, given["prompt"], line, used=())
-    names = next(
-        pair for pair in (("answer_a", "answer_b"), ("chosen", "rejected"), ("answer",)) if any(name in given for name in pair)
-    )  # fmt: skip
     models = [given.get("model_a"), given.get("model_b")]
-    answers = [answer(_text(given.get(name), name), model) for name, model in zip(names, models, strict=False)]
+    answers = [answer(_text(given[name], name), model) for name, model in zip(names, models, strict=False)]
     vote = _vote(given, names[0], answers, now)
     return judged(line, prompt, answers, [vote] if vote else [], id=id_in(given, "id"))
 

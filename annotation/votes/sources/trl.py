@@ -6,6 +6,7 @@ modelling (SFT), whose completions are answers that nobody has judged.
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from annotation.votes.judged import Judged, Vote
 from annotation.votes.parts import (
@@ -53,8 +54,15 @@ def pair(row: Row, line: int, now: datetime) -> Judged:
     return judged(line, prompt_of(row, prompt, line, used=used), answers, [vote], id=id_in(row, "id"))
 
 
+def _given(row: Row, name: str) -> Any:
+    value = row.get(name)
+    if value is None:
+        raise Unusable(f"The row has no {name}: nothing stands in that column.")
+    return value
+
+
 def _explicit(row: Row) -> tuple[object, str, str]:
-    chosen, rejected = row["chosen"], row["rejected"]
+    chosen, rejected = _given(row, "chosen"), _given(row, "rejected")
     if is_messages(chosen) and is_messages(rejected) and min(len(chosen), len(rejected)) > 1:
         # UltraFeedback's habit: the answers bring the prompt once more.
         return split_pair(chosen, rejected, PAIR)
@@ -65,7 +73,7 @@ def _explicit(row: Row) -> tuple[object, str, str]:
 
 
 def _implicit(row: Row) -> tuple[object, str, str]:
-    chosen, rejected = row.get("chosen"), row.get("rejected")
+    chosen, rejected = _given(row, "chosen"), _given(row, "rejected")
     if is_messages(chosen) and is_messages(rejected):
         return split_pair(chosen, rejected, PAIR)
     better, worse = text_in(row, "chosen"), text_in(row, "rejected")
@@ -89,7 +97,7 @@ def is_transcripts(rows: Sequence[Row]) -> bool:
 
 
 def _completed(row: Row) -> tuple[object, str]:
-    prompt, text = row.get("prompt"), said(row["completion"], "completion")
+    prompt, text = row.get("prompt"), said(_given(row, "completion"), "completion")
     return (transcript(str(prompt))[:-1], text.removeprefix(" ")) if is_asked(prompt) else (prompt, text)
 
 
