@@ -5,6 +5,7 @@ Imports nothing but the standard library, so recipes and the starter model may u
 
 import hashlib
 import json
+import re
 import secrets
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -56,6 +57,15 @@ def normalised(text: str) -> str:
 def levelled(text: str) -> str:
     """Text with case and width levelled out. What is ASCII is its own normal form."""
     return (text if text.isascii() else unicodedata.normalize("NFKC", text)).casefold()
+
+
+# Words of levelled text: what stands between blanks and punctuation. Marks belong to their letters, and emoji are words of their own kind.
+_STOPS = (
+    r"\s\x00-\x1f!\"'(),\-.:;?\[\]\\_`{}\x7f-\xa1\xa7\xab\xb6\xb7\xbb\xbf\u0589\u05be\u05c0\u05c3\u05f3\u05f4\u060c\u061b\u061f\u066a-\u066d"
+    r"\u06d4\u0964\u0965\u0df4\u0e2f\u0e5a\u0e5b\u104a-\u104f\u1361-\u1368\u17d4-\u17da\u2000-\u200b\u2010-\u2029\u202f-\u205f\u2e00-\u2e5d"
+    r"\u3000-\u3003\u3008-\u3011\u3014-\u301f\u30fb"
+)
+WORDS = re.compile(f"[^{_STOPS}]+")
 
 
 def group_sha256(text: str) -> str:

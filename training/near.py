@@ -8,7 +8,6 @@ Of a million prompts about 30 MB are held while it is asked; the rest lies in fi
 """
 
 import os
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from tempfile import TemporaryFile
@@ -17,7 +16,7 @@ from typing import IO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from core.ids import levelled
+from core.ids import WORDS, levelled
 from training.formats.ballots import Messages, Split
 
 LEAST_SHARE = 0.8
@@ -29,7 +28,6 @@ SORTED_AT_ONCE = 1 << 16  # prompts
 IN_MEMORY_BYTES = 1 << 16  # of each column, before it goes to disk
 
 _HIGHEST = 3 if sys.byteorder == "little" else 0  # of the four parts of 64 bits
-_WORDS = re.compile(r"[^\W_]+")
 # Of ASCII letters the small ones, a blank for all but letters and digits; the end of a prompt as the end of a line.
 _LEVEL = bytes(code if code > 127 else ord(chr(code).lower()) if chr(code).isalnum() else 32 for code in range(256))
 _LEVEL = b"\n" + _LEVEL[1:]
@@ -250,7 +248,7 @@ class _Column:
 def _line_of(messages: Messages) -> str:
     """The words of a prompt with something between them; what is ASCII is levelled out later, with all others of its batch."""
     text = " ".join([message["content"] for message in messages])[:MOST_CHARS]
-    return text.replace("\0", " ") if text.isascii() else " ".join(_WORDS.findall(levelled(text)))
+    return text.replace("\0", " ") if text.isascii() else " ".join(WORDS.findall(levelled(text)))
 
 
 def _shingles_of(lines: Sequence[str]) -> tuple[Numbers, NDArray[np.int64], Numbers]:

@@ -183,7 +183,8 @@ class _Seen(NamedTuple):
     group_is_held_out: bool
     prompt_is_held_out: bool
     is_flagged: bool
-    n_answers: int
+    n_answers: int  # left of those judged
+    n_ranked: int
 
 
 def _columns(selection: Selection) -> list[Any]:
@@ -207,6 +208,7 @@ def _columns(selection: Selection) -> list[Any]:
         "prompt_is_held_out",
         "is_flagged",
         "n_answers",
+        "n_ranked",
     ]
 
 
@@ -266,6 +268,9 @@ def _statement(project: Project, campaigns: Sequence[Campaign], selection: Selec
             prompt_is_held_out=_is_held_out(project, "content_sha256"),
             is_flagged=Exists(task_flags) if selection.without_flags else Value(False),
             n_answers=_n_answers(selection, flags) if is_filtered else Value(2),
+            n_ranked=_n_ranked(RankedCandidate.objects.filter(judgement=OuterRef("current")))
+            if is_filtered
+            else Value(2),
         )
         .order_by(f"{PROMPT}__content_sha256", "current__key")
     )
@@ -288,7 +293,11 @@ def _n_answers(selection: Selection, flags: QuerySet[Flag]) -> Coalesce:
         left = left.exclude(candidate__arm__model_version__key__in=selection.not_models)
     if selection.without_flags:
         left = left.exclude(Exists(flags.filter(candidate=OuterRef("candidate"))))
-    counted = left.order_by().values("judgement").annotate(n=Count("pk")).values("n")
+    return _n_ranked(left)
+
+
+def _n_ranked(rows: QuerySet[RankedCandidate]) -> Coalesce:
+    counted = rows.order_by().values("judgement").annotate(n=Count("pk")).values("n")
     return Coalesce(Subquery(counted, output_field=IntegerField()), 0)
 
 
@@ -330,7 +339,8 @@ def _not_chosen(selection: Selection, one: _Seen) -> str:
         return "other_people"
     if one.is_flagged:
         return "flagged"
-    return "other_answers" if one.n_answers < 2 else ""
+    # An answer that was judged alone needs no other one.
+    return "other_answers" if one.n_answers < min(2, one.n_ranked) else ""
 
 
 def _over_the_cap(selection: Selection, one: _Seen, reading: Reading) -> str:

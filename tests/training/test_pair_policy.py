@@ -4,6 +4,8 @@ from functools import partial
 
 import pytest
 from django.test import Client
+from hypothesis import given
+from hypothesis import strategies as st
 
 from accounts.models import Role
 from annotation.models import Flag, Score
@@ -21,13 +23,16 @@ from tests.training.judged import (
     make_set,
     make_task,
 )
+from training.exports.options import Options
+from training.exports.pairs import best
+from training.exports.source import Source
 from training.formats.ballots import Counts, Vote, strict_pairs
 from training.formats.files import read_lineage, read_rows, row_and_lineage
 from training.formats.policy import PairPolicy
 from training.formats.preference import rows_of_prompt
 from training.freezing import start_freeze
 from training.models import Snapshot
-from training.previewing import preview
+from training.previewing import REASONS, preview
 from training.snapshots import check_snapshot, directory_of
 
 PROMPT = [{"role": "user", "content": "Which?"}]
@@ -87,6 +92,120 @@ def test_ties_become_rows_of_their_own():
     }  # fmt: skip
     assert counts.unpaired["train"] == 4 and counts.rows["train"] == 0
     assert rows(votes)[0] == []
+
+
+def test_an_answer_alone_is_vetoed_cut_and_counted_like_a_pair():
+    votes = [vote(str(n), {"unsafe": 1, "safe": 1}, "both_good", vetoed=("unsafe",)) for n in range(2)]
+    built, counts = rows(votes, unpaired=True)
+    assert [one.row["completion"][0]["content"] for one in built] == ["safe"]
+    assert dict(counts.dropped) == {"alone_vetoed": 1} and counts.unpaired["train"] == 1
+    bad = [vote("1", {"unsafe": 1, "safe": 1}, "all_bad", vetoed=("unsafe",))]
+    assert len(rows(bad, unpaired=True)[0]) == 2  # a bad example may be one
+    split = [*votes, vote("3", {"safe": 1, "unsafe": 1}, "all_bad", vetoed=("unsafe",))]
+    for policy, why in (
+        ({"min_votes": 3}, "alone_few_votes"), ({"max_chars": 6}, "alone_too_long"), ({"min_agreement": 0.7}, "alone_low_agreement"),
+    ):  # fmt: skip
+        given = split if "min_agreement" in policy else votes
+        built, counts = rows(given, unpaired=True, **policy)
+        assert not built and counts.dropped[why] >= 1, why
+    assert REASONS.keys() >= {"alone_vetoed", "alone_few_votes", "alone_too_long", "alone_low_agreement"}
+
+
+def test_votes_that_become_rows_without_a_pair_are_not_said_to_stay_out():
+    votes = [
+        vote("1", {"a": 1, "b": 1}, "both_good"),
+        vote("2", {"a": 1, "b": 1}, "all_bad"),
+        vote("3", {"a": 1, "b": 1}, "tie"),
+    ]
+    assert dict(rows(votes)[1].dropped) == {"ties": 2, "both_bad": 1}
+    assert dict(rows(votes, unpaired=True)[1].dropped) == {"ties": 1}
+
+
+RANKINGS = [
+    vote("1", {"x": 1, "y": 2, "z": 3}),
+    vote("2", {"y": 1, "z": 2, "x": 3}),
+    vote("3", {"y": 1, "z": 2, "x": 3}),
+]
+
+
+@pytest.mark.parametrize(
+    ("which", "found"),
+    [
+        ("all", {("y", "z"): (3, 1.0), ("y", "x"): (3, 0.666667), ("z", "x"): (3, 0.666667)}),
+        ("adjacent", {("y", "z"): (3, 1.0), ("z", "x"): (3, 0.666667)}),
+        ("best_worst", {("y", "x"): (3, 0.666667)}),
+    ],
+)
+def test_neighbours_and_extremes_are_those_of_the_majoritys_ranking(which, found):
+    built, counts = rows(RANKINGS, pairs=which)
+    assert {
+        (one.row["chosen"][0]["content"], one.row["rejected"][0]["content"]): (
+            one.row["n_votes"],
+            one.row["vote_share"],
+        )
+        for one in built
+    } == found
+    assert (counts.n_disputed, counts.n_overlapping) == (2, 3)  # of all that people judged, whichever pairs are rows
+    assert sum(weight for one in built for key, weight, _ in one.lineage if key == "2") == pytest.approx(1, abs=1e-5)
+
+
+def test_a_row_for_each_vote_takes_the_neighbours_of_its_own_ranking():
+    built, counts = rows(RANKINGS, pairs="adjacent", aggregation="votes")
+    assert sorted((one.lineage[0][0], *next(iter(pairs([one])))) for one in built) == [
+        ("1", "x", "y"), ("1", "y", "z"), ("2", "y", "z"), ("2", "z", "x"), ("3", "y", "z"), ("3", "z", "x"),
+    ]  # fmt: skip
+    assert {one.row["weight"] for one in built} == {0.5} and counts.n_disputed == 2
+
+
+def test_answers_that_beat_equally_many_are_no_neighbours():
+    round_and_round = [
+        vote(str(n), dict(zip(order, (1, 2, 3), strict=True))) for n, order in enumerate(("xyz", "yzx", "zxy"))
+    ]
+    assert pairs(rows(round_and_round)[0]) == {("x", "y"), ("y", "z"), ("z", "x")}
+    assert rows(round_and_round, pairs="adjacent")[0] == rows(round_and_round, pairs="best_worst")[0] == []
+
+
+@given(
+    st.permutations("abcd"),
+    st.lists(st.integers(1, 4), min_size=4, max_size=4),
+    st.sampled_from(["all", "adjacent", "best_worst"]),
+)
+def test_one_ranking_gives_the_same_pairs_by_majority_and_by_vote(texts, ranks, which):
+    ranking = vote("1", dict(zip(texts, ranks, strict=True)))
+    by_majority, by_vote = (rows([ranking], pairs=which, aggregation=way)[0] for way in ("majority", "votes"))
+    assert [(one.row, one.lineage) for one in by_majority] == [(one.row, one.lineage) for one in by_vote]
+    assert pairs(by_majority) == set(strict_pairs(ranking.answers, which)[0])
+
+
+def test_an_answer_that_lost_in_a_pair_that_was_cut_is_marked():
+    ranking = [vote("1", {"best": 1, "middle": 2, "worst": 3}, strength=0.5)]
+    for n_pairs in (1, 2, 3):
+        built, _ = rows(ranking, max_per_prompt=n_pairs)
+        lost = {one.row["rejected"][0]["content"] for one in built}
+        for one in built:
+            chosen = one.row["chosen"][0]["content"]
+            assert one.is_beaten == (chosen == "middle" and "middle" not in lost)
+    vetoed = vote("1", {"best": 1, "middle": 2, "worst": 3}, vetoed=("best",))
+    [left] = rows([vetoed])[0]
+    assert pairs([left]) == {("middle", "worst")} and not left.is_beaten  # what beat it must not be chosen
+
+
+@pytest.mark.django_db
+def test_the_best_answers_of_a_dataset_are_those_that_lost_to_none_before_it_was_cut():
+    project = make_project()
+    campaign, arm, prompts = make_campaign(project, kind="rank"), make_arm(project), make_set(project)
+    for number in range(12):
+        prompt = make_prompt(prompts, f"Question {number}?")
+        task = make_task(
+            campaign, [make_answer(arm, prompt, f"{word} {number}") for word in ("best", "middle", "worst")]
+        )
+        judge(task, make_annotator(project), (1, 2, 3))
+    whole, cut = (freeze(project, [campaign], pair_policy=policy) for policy in ({}, {"max_per_prompt": 1}))
+    assert len(list(best(Source(directory_of(whole), Options())))) == 12
+    found = [row["messages"][-1]["content"] for row in best(Source(directory_of(cut), Options()))]
+    rows_of_it = [row["chosen"][0]["content"] for row in read_rows(directory_of(cut) / "train.jsonl")]
+    assert found == [text for text in rows_of_it if text.startswith("best")] and len(found) < len(rows_of_it) == 12
+    check_snapshot(cut)
 
 
 def test_a_vetoed_answer_is_never_chosen_but_may_be_rejected():

@@ -216,3 +216,18 @@ def test_many_judgements_are_estimated_from_a_sample_of_prompts():
     assert seen.one_in == 4 and 60 <= seen.n_rows <= 200
     assert seen.n_judgements == seen.n_rows
     assert preview(project=project, campaigns=[campaign], enough=60).one_in == 1
+
+
+def test_an_answer_that_was_judged_alone_needs_no_other_one():
+    project = make_project()
+    campaign, arm, prompts = make_campaign(project), make_arm(project), make_set(project)
+    for number in range(3):
+        task = make_task(campaign, [make_answer(arm, make_prompt(prompts, f"{number}?"), "alone")])
+        judge(task, make_annotator(project), (1,), verdict="both_good")
+    Flag.objects.create(
+        task=task, candidate=task.slots.get().candidate, annotator=make_annotator(project), kind="harmful"
+    )
+    for selection, n in (({}, 3), ({"without_flags": ["harmful"]}, 2), ({"models": [arm.model_version.key]}, 3),
+                         ({"not_models": [arm.model_version.key]}, 0)):  # fmt: skip
+        seen = preview(project=project, campaigns=[campaign], selection=selection, pair_policy={"unpaired": True})
+        assert (seen.n_unpaired, sum(count for _, count, *_ in seen.dropped)) == (n, 3 - n)

@@ -83,9 +83,12 @@ def unpaired_text(source: Source) -> Iterator[Row]:
 
 
 def best(source: Source) -> Iterator[Row]:
-    """For each prompt the answers that won and lost to none."""
+    """For each prompt the answers that won and lost to none, the pairs that were cut among them."""
+    beaten = source.beaten()
     for pairs in source.pairs_by_prompt():
-        lost = {_said(pair, "rejected") for pair in pairs}
+        lost = {_said(pair, "rejected") for pair in pairs} | {
+            _said(pair, "chosen") for pair in pairs if pair["id"] in beaten
+        }
         won = dict.fromkeys(_said(pair, "chosen") for pair in pairs)
         for text in won:
             if text not in lost:

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from training.exports.options import Options
-from training.formats.files import RECORDS
+from training.formats.files import LINEAGE, RECORDS
 
 Row = dict[str, Any]
 Messages = list[dict[str, str]]
@@ -45,6 +45,11 @@ class Source:
     def pairs_by_prompt(self) -> Iterator[list[Row]]:
         for _, rows in groupby(self.pairs(), key=lambda row: row["prompt_id"]):
             yield list(rows)
+
+    def beaten(self) -> set[str]:
+        """Rows (by id) whose chosen answer lost in a pair that is not among the rows."""
+        with (self.directory / LINEAGE).open("rb") as file:
+            return {orjson.loads(line)["id"] for line in file if line.startswith(b'{"beaten":')}
 
     def unpaired(self) -> Iterator[Row]:
         """Answers called good or bad by themselves; none where the dataset keeps no such rows."""

@@ -134,19 +134,70 @@ class Ballot:
 
     first: str
     second: str
-    # (judgement key, weight, strength, 0 = for the first, 1 = for the second, None = for neither)
+    # (judgement key, weight, strength, 0 = for the first, 1 = for the second, None = for neither); without a weight it is no row of
+    # its own: the judgement says so, but the recipe does not ask it for this pair
     marks: list[tuple[str, float, float, int | None]] = field(default_factory=list)
+    is_asked: bool = True  # whether the pair is one that the recipe asks for
 
     def sides(self) -> tuple[int, int]:
         """How many judgements are for the first, and for the second."""
         sides = [mark[3] for mark in self.marks]
         return sides.count(0), sides.count(1)
 
+    @property
+    def winner(self) -> int | None:
+        """Which side more than half of all judgements are for, those for neither among them."""
+        n_first, n_second = self.sides()
+        most = max(n_first, n_second)
+        return None if 2 * most <= len(self.marks) else 0 if n_first > n_second else 1
+
 
 def ballots_of(votes: Sequence[Vote], policy: PairPolicy, counts: Counts) -> list[Ballot]:
-    """The ballots, sorted by their texts; votes in the order given."""
-    ballots: dict[tuple[str, str], Ballot] = {}
+    """The ballots, sorted by their texts; votes in the order given.
 
+    Every judgement counts for every pair that it has seen, whichever pairs are asked for. Where it is neighbouring ranks or the best
+    against the worst, they are those of the majority's ranking or, with a row for each judgement, of its own.
+    """
+    ballots: dict[tuple[str, str], Ballot] = {}
+    said: list[_Said] = []
+    for vote in votes:
+        answers = _with_write_in(vote) if policy.write_ins and vote.write_in else vote.answers
+        pairs, n_equal = strict_pairs(answers)
+        asked = pairs
+        if policy.pairs != "all" and len(answers) > 2:
+            asked, n_equal = strict_pairs(answers, policy.pairs)
+        if n_equal:
+            counts.dropped["equal_texts"] += n_equal
+        tied = sorted(_ties(answers, pairs)) if not pairs or len(answers) > 2 else []
+        said.append(_Said(vote, answers, pairs, asked, tied))
+    by_majority = policy.aggregation == "majority" and any(len(one.asked) < len(one.pairs) for one in said)
+    if by_majority:
+        _mark(ballots, said)
+        kept = _asked_by_majority(ballots, said, policy.pairs)
+        said = [one._replace(asked=[pair for pair in one.pairs if _ordered(*pair) in kept]) for one in said]
+        ballots = {}
+    _mark(ballots, said)
+    if by_majority:
+        for pair, ballot in ballots.items():
+            ballot.is_asked = pair in kept
+    return [ballots[key] for key in sorted(ballots)]
+
+
+class _Said(NamedTuple):
+    """What one vote says: (better, worse) of all its pairs, those of them that are asked for, and its ties."""
+
+    vote: Vote
+    answers: Sequence[tuple[str, int]]
+    pairs: Sequence[tuple[str, str]]
+    asked: Sequence[tuple[str, str]]
+    tied: Sequence[tuple[str, str]]
+
+
+def _ordered(a: str, b: str) -> tuple[str, str]:
+    return (a, b) if a < b else (b, a)
+
+
+def _mark(ballots: dict[tuple[str, str], Ballot], said: Sequence[_Said]) -> None:
     def ballot(a: str, b: str) -> Ballot:
         key = (a, b) if a < b else (b, a)
         found = ballots.get(key)
@@ -154,19 +205,34 @@ def ballots_of(votes: Sequence[Vote], policy: PairPolicy, counts: Counts) -> lis
             found = ballots[key] = Ballot(*key)
         return found
 
-    for vote in votes:
-        answers = _with_write_in(vote) if policy.write_ins and vote.write_in else vote.answers
-        pairs, n_equal = strict_pairs(answers, policy.pairs)
-        if n_equal:
-            counts.dropped["equal_texts"] += n_equal
-        weight = 1 / len(pairs) if pairs else 0.0
+    for vote, _, pairs, asked, tied in said:
+        weight = 1 / len(asked) if asked else 0.0
+        only = None if asked is pairs else set(asked)
         for better, worse in pairs:
-            side = 0 if better < worse else 1
-            ballot(better, worse).marks.append((vote.key, weight, _strength(vote, better, worse), side))
-        if not pairs or len(answers) > 2:
-            for tied in sorted(_ties(answers, pairs)):
-                ballot(*tied).marks.append((vote.key, 0.0, 0.0, None))
-    return [ballots[key] for key in sorted(ballots)]
+            side, own = 0 if better < worse else 1, weight if only is None or (better, worse) in only else 0.0
+            ballot(better, worse).marks.append((vote.key, own, _strength(vote, better, worse), side))
+        for pair in tied:
+            ballot(*pair).marks.append((vote.key, 0.0, 0.0, None))
+
+
+def _asked_by_majority(
+    ballots: Mapping[tuple[str, str], Ballot], said: Sequence[_Said], pairs: Pairs
+) -> set[tuple[str, str]]:
+    """Of each set of answers that was judged: the pairs of neighbours, or of best and worst, in the ranking by how many of the others
+    each beats by majority (Copeland's). Answers that beat equally many share a rank; a pair of two is always asked for."""
+    kept: set[tuple[str, str]] = set()
+    for texts in {frozenset(text for text, _ in one.answers) for one in said}:
+        wins = dict.fromkeys(texts, 0)
+        for pair in combinations(sorted(texts), 2):
+            ballot = ballots.get(pair)
+            if ballot is not None and (winner := ballot.winner) is not None:
+                wins[pair[winner]] += 1
+        place = {n: number for number, n in enumerate(sorted(set(wins.values()), reverse=True))}
+        for a, b in combinations(sorted(texts), 2):
+            places = sorted((place[wins[a]], place[wins[b]]))
+            if len(texts) == 2 or (places[0] != places[1] and _is_asked_for(pairs, places, len(place) - 1)):
+                kept.add((a, b))
+    return kept
 
 
 def _with_write_in(vote: Vote) -> list[tuple[str, int]]:

@@ -96,6 +96,8 @@ class RowFiles:
         entry = {"id": row["id"], "split": one.split, "judgements": judgements}
         if one.kind != "pair":
             entry["kind"] = one.kind
+        if one.is_beaten:
+            entry["beaten"] = True
         self._lineage.add(canonical(entry, floats=[weight for _, weight, _ in one.lineage]) + b"\n")
 
     def add_extra(self, lines: bytes) -> None:

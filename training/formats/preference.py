@@ -5,18 +5,19 @@ its prompt and its answers, and everything is sorted by such hashes.
 """
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from core.ids import levelled, normalised, sha256_hex
+from core.ids import WORDS, levelled, normalised, sha256_hex
 from training.formats.ballots import Ballot, Counts, Messages, Split, Vote, ballots_of, count_agreement
 from training.formats.canonical import canonical
 from training.formats.policy import PairPolicy
 
-_WORDS = re.compile(r"[^\W_]+")
-_BLANKS = str.maketrans({chr(code): " " for code in range(128) if not chr(code).isalnum()})
+_SYMBOLS = "+*/=<>%^&|~$#@"  # of ASCII: they tell formulas and code apart
+_BLANKS = str.maketrans(
+    {chr(code): " " for code in range(128) if not chr(code).isalnum() and chr(code) not in _SYMBOLS}
+)
 Row = dict[str, Any]
 
 COLUMNS: Mapping[str, str] = {
@@ -49,6 +50,7 @@ class Built(NamedTuple):
     row: Row
     lineage: tuple[tuple[str, float, str], ...]
     kind: Literal["pair", "unpaired"] = "pair"
+    is_beaten: bool = False  # its chosen answer lost in a pair that was cut: it is not the best of its prompt
 
 
 def rows_of_prompt(votes: Iterable[Vote], policy: PairPolicy, counts: Counts) -> list[Built]:
@@ -62,9 +64,9 @@ def rows_of_prompt(votes: Iterable[Vote], policy: PairPolicy, counts: Counts) ->
     counts.judgements[split] += len(ordered)
     standing = _without_overruled(ordered, counts)
     for vote in standing:
-        if vote.verdict == "tie" or vote.verdict == "both_good":
+        if vote.verdict == "tie" or (vote.verdict == "both_good" and not policy.unpaired):
             counts.dropped["ties"] += 1
-        elif vote.verdict == "all_bad":
+        elif vote.verdict == "all_bad" and not policy.unpaired:
             counts.dropped["both_bad"] += 1
         elif vote.verdict == "unscored":
             counts.dropped["unscored"] += 1
@@ -73,20 +75,23 @@ def rows_of_prompt(votes: Iterable[Vote], policy: PairPolicy, counts: Counts) ->
     built: list[Built] = []
     n_prompt = sum([len(m["content"]) for m in prompt])
     vetoed = {text for vote in standing for text in vote.vetoed}
+    losers: set[str] = set()
     for better, worse, figures, lineage in _pairs(standing, policy, counts):
         why = _why_dropped(better, worse, figures, n_prompt, vetoed, policy)
+        if why != "vetoed":  # to have lost to an answer that must not be chosen is no blemish
+            losers.add(worse)
         if why:
             counts.dropped[why] += 1
         else:
             built.append(Built(split, _row(prompt, first.prompt_id, better, worse, figures), lineage))
     if len(built) > 1:
         built.sort(key=lambda b: (b.row["id"], b.row["margin"], b.row["weight"], b.lineage))
-    built = _cut(built, policy, counts)
+    built = _with_beaten(_cut(built, policy, counts), losers)
     if len(built) > 1:
         _tell_twins_apart(built)
     _count_lengths(built, counts)
     counts.rows[split] += len(built)
-    unpaired = _unpaired(standing, split, prompt, counts) if policy.unpaired else []
+    unpaired = _unpaired(standing, split, prompt, vetoed, policy, counts) if policy.unpaired else []
     counts.prompts[split] += bool(built)
     return [*built, *unpaired]
 
@@ -132,9 +137,10 @@ def _of_one_ranking(vote: Vote) -> Made | None:
 
 def _by_majority(ballots: Sequence[Ballot], counts: Counts) -> Iterator[Made]:
     for ballot in ballots:
-        (n_first, n_second), n_all = ballot.sides(), len(ballot.marks)
-        winner = 0 if n_first > n_second else 1
-        if 2 * max(n_first, n_second) <= n_all:
+        if not ballot.is_asked:
+            continue
+        (n_first, n_second), n_all, winner = ballot.sides(), len(ballot.marks), ballot.winner
+        if winner is None:
             if n_first and n_second:
                 counts.dropped["contradictory"] += 1
             elif n_first or n_second:
@@ -163,7 +169,7 @@ def _by_vote(ballots: Sequence[Ballot]) -> Iterator[Made]:
     for ballot in ballots:
         n_all, n_for = len(ballot.marks), ballot.sides()
         for key, weight, strength, side in ballot.marks:
-            if side is None:
+            if side is None or not weight:
                 continue
             better, worse = (ballot.first, ballot.second) if side == 0 else (ballot.second, ballot.first)
             figures = {"margin": strength, "n_votes": 1, "vote_share": 1.0, "weight": weight}
@@ -192,7 +198,7 @@ def _cut(built: list[Built], policy: PairPolicy, counts: Counts) -> list[Built]:
         seen: dict[tuple[str, ...], tuple[str, ...]] = {}
         left = []
         for one in built:
-            texts = [one.row["chosen"][0]["content"], one.row["rejected"][0]["content"]]
+            texts = [_chosen(one), _rejected(one)]
             alike = [normalised(text) for text in texts]
             if policy.aggregation == "votes":  # those on one pair, for either answer, are no duplicates of each other
                 texts.sort()
@@ -207,16 +213,33 @@ def _cut(built: list[Built], policy: PairPolicy, counts: Counts) -> list[Built]:
     return built
 
 
+def _with_beaten(built: list[Built], losers: set[str]) -> list[Built]:
+    """The rows, those marked whose chosen answer lost in a pair that is no row: nothing else of the dataset says so."""
+    hidden = losers.difference(_rejected(one) for one in built)
+    return [one._replace(is_beaten=True) if _chosen(one) in hidden else one for one in built] if hidden else built
+
+
+def _chosen(one: Built) -> str:
+    return str(one.row["chosen"][0]["content"])
+
+
+def _rejected(one: Built) -> str:
+    return str(one.row["rejected"][0]["content"])
+
+
 def _count_lengths(built: Sequence[Built], counts: Counts) -> None:
     for one in built:
-        n_chosen, n_rejected = len(one.row["chosen"][0]["content"]), len(one.row["rejected"][0]["content"])
+        n_chosen, n_rejected = len(_chosen(one)), len(_rejected(one))
         counts.chosen_chars += n_chosen
         counts.rejected_chars += n_rejected
         counts.n_chosen_longer += n_chosen > n_rejected
 
 
-def _unpaired(votes: Sequence[Vote], split: Split, prompt: Messages, counts: Counts) -> list[Built]:
+def _unpaired(
+    votes: Sequence[Vote], split: Split, prompt: Messages, vetoed: set[str], policy: PairPolicy, counts: Counts
+) -> list[Built]:
     """A row for each answer that was called good, or bad, together with all others shown; none where people are split evenly."""
+    n_prompt = sum(len(message["content"]) for message in prompt)
     said: dict[str, list[tuple[str, bool]]] = {}
     for vote in votes:
         if vote.verdict in ("both_good", "all_bad"):
@@ -228,11 +251,30 @@ def _unpaired(votes: Sequence[Vote], split: Split, prompt: Messages, counts: Cou
         if 2 * n_good == len(marks):
             continue
         label = 2 * n_good > len(marks)
+        share = max(n_good, len(marks) - n_good) / len(marks)
+        if why := _why_alone_dropped(text, label, len(marks), share, n_prompt, vetoed, policy):
+            counts.dropped[why] += 1
+            continue
         lineage = tuple(sorted((key, 1.0, "for" if is_good == label else "against") for key, is_good in marks))
         row = _unpaired_row(prompt, votes[0].prompt_id, text, label, lineage)
         found.append(Built(split, row, lineage, "unpaired"))
     counts.unpaired[split] += len(found)
     return sorted(found, key=lambda one: str(one.row["id"]))
+
+
+def _why_alone_dropped(
+    text: str, label: bool, n_votes: int, share: float, n_prompt: int, vetoed: set[str], policy: PairPolicy
+) -> str:
+    """The first reason against an answer without a pair; empty where there is none. A bad example may be one that is vetoed."""
+    if label and text in vetoed:
+        return "alone_vetoed"
+    if n_votes < policy.min_votes:
+        return "alone_few_votes"
+    if share < policy.min_agreement:
+        return "alone_low_agreement"
+    if policy.max_chars is not None and n_prompt + len(text) > policy.max_chars:
+        return "alone_too_long"
+    return ""
 
 
 def _unpaired_row(prompt: Messages, prompt_id: str, text: str, label: bool, lineage: Lineage) -> Row:
@@ -281,7 +323,7 @@ def line_of(row: Row) -> bytes:
 
 
 def word_signature(messages: Messages) -> str:
-    """Equal for prompts of the same words, whatever their case, order and punctuation."""
+    """Equal for prompts of the same words and symbols, whatever their case, order and punctuation."""
     text = levelled(" ".join(m["content"] for m in messages))
-    words = text.translate(_BLANKS).split() if text.isascii() else _WORDS.findall(text)
-    return sha256_hex(" ".join(sorted(set(words))))
+    words = text.translate(_BLANKS).split() if text.isascii() else WORDS.findall(text)
+    return sha256_hex(" ".join(sorted(set(words))) or text.strip())
