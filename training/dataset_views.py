@@ -26,7 +26,7 @@ from training.dataset_form import DatasetForm
 from training.downloads import note_download
 from training.erasing import may_erase
 from training.formats.ballots import SPLITS
-from training.formats.files import NEAR, read_rows, row_and_lineage
+from training.formats.files import NEAR, UNPAIRED, name_of, read_rows, row_and_lineage
 from training.formats.preference import Row
 from training.models import Snapshot, TrainingRun
 from training.previewing import SnapshotPreview, dropped_in_words, preview, warnings_of
@@ -173,6 +173,31 @@ class ShownRow:
 
 
 @dataclass(frozen=True)
+class UnpairedRow:
+    """A row without a pair as a page shows it: the conversation, the answer, and whether people called it good or bad."""
+
+    id: str
+    prompt: list[dict[str, str]]
+    answer: str
+    is_good: bool
+    n_votes: int
+    vote_share: float
+    split: str
+
+    @classmethod
+    def of(cls, row: Row, split: str) -> "UnpairedRow":
+        return cls(
+            id=row["id"],
+            prompt=row["prompt"],
+            answer=row["completion"][0]["content"],
+            is_good=row["label"],
+            n_votes=row["n_votes"],
+            vote_share=row["vote_share"],
+            split=split,
+        )
+
+
+@dataclass(frozen=True)
 class ShownFile:
     name: str
     words: str
@@ -196,6 +221,7 @@ class DatasetPage:
     dropped: tuple[tuple[str, int, str, str], ...]
     warnings: tuple[str, ...]
     rows: list[ShownRow]
+    unpaired: list[UnpairedRow]
     files: list[ShownFile]
     near: list[NearPair]
     runs: list[TrainingRun]
@@ -226,10 +252,12 @@ class DatasetPage:
 @project_view(Role.RESEARCHER)
 def dataset(request: HttpRequest, project: Project, key: str) -> HttpResponse:
     snapshot = snapshot_or_404(project, key)
-    rows, files, near, problem = [], [], [], ""
+    rows, unpaired, files, near, problem = [], [], [], [], ""
     if snapshot.is_ready:
         try:
-            rows, files, near = _first_rows(snapshot), _files(snapshot), _near(snapshot)
+            rows, unpaired, files, near = (
+                _first_rows(snapshot), _first_unpaired(snapshot), _files(snapshot), _near(snapshot)
+            )  # fmt: skip
             note_rows_seen(person(request), snapshot)
         except (DomainError, OSError) as trouble:
             problem = getattr(trouble, "sentence", "The files of this dataset cannot be read.")
@@ -240,6 +268,7 @@ def dataset(request: HttpRequest, project: Project, key: str) -> HttpResponse:
         dropped=dropped_in_words(snapshot.counts) if snapshot.is_ready else (),
         warnings=warnings_of(snapshot.counts) if snapshot.is_ready else (),
         rows=rows,
+        unpaired=unpaired,
         files=files,
         near=near,
         runs=list(snapshot.runs.select_related("produced", "base").order_by("-id")),
@@ -250,12 +279,16 @@ def dataset(request: HttpRequest, project: Project, key: str) -> HttpResponse:
 
 
 def _first_rows(snapshot: Snapshot) -> list[ShownRow]:
-    directory = directory_of(snapshot)
-    return [
-        ShownRow.of(row, split)
-        for split in SPLITS
-        for row in islice(read_rows(directory / f"{split}.jsonl"), SHOWN_ROWS)
-    ]
+    return [ShownRow.of(row, split) for split in SPLITS for row in _first_of(snapshot, split, "pair")]
+
+
+def _first_unpaired(snapshot: Snapshot) -> list[UnpairedRow]:
+    return [UnpairedRow.of(row, split) for split in SPLITS for row in _first_of(snapshot, split, UNPAIRED)]
+
+
+def _first_of(snapshot: Snapshot, split: str, kind: str) -> list[Row]:
+    path = directory_of(snapshot) / f"{name_of(split, kind)}.jsonl"
+    return list(islice(read_rows(path), SHOWN_ROWS)) if path.exists() or kind == "pair" else []
 
 
 def _near(snapshot: Snapshot) -> list[NearPair]:
@@ -301,32 +334,54 @@ def send_file(request: HttpRequest, snapshot: Snapshot, name: str) -> HttpRespon
 
 
 @dataclass(frozen=True)
+class Behind:
+    """A judgement behind a row, and what it says of it."""
+
+    key: str
+    words: str
+    weight: float
+
+
+@dataclass(frozen=True)
 class RowPage:
     project: Project
     snapshot: Snapshot
-    row: ShownRow
+    row: ShownRow | UnpairedRow
     raw: str
-    judgements: list[dict[str, Any]]
+    judgements: list[Behind]
+
+    @property
+    def is_pair(self) -> bool:
+        return isinstance(self.row, ShownRow)
 
 
 @require_GET
 @project_view(Role.RESEARCHER)
 def dataset_row(request: HttpRequest, project: Project, key: str, row: str) -> HttpResponse:
-    """One row and the judgements behind it."""
+    """One row, paired or not, and the judgements behind it."""
     snapshot = snapshot_or_404(project, key)
     found = row_and_lineage(directory_of(snapshot), row)
-    if found is None or "kind" in found[1]:
-        raise Http404("There is no such pair.")
-    pair, entry = found
+    if found is None:
+        raise Http404("There is no such row.")
+    frozen, entry = found
     note_rows_seen(person(request), snapshot)
+    made = UnpairedRow if entry.get("kind") == UNPAIRED else ShownRow
     ctx = RowPage(
         project=project,
         snapshot=snapshot,
-        row=ShownRow.of(pair, entry["split"]),
-        raw=json.dumps(pair, indent=2, ensure_ascii=False),
-        judgements=entry["judgements"],
+        row=made.of(frozen, entry["split"]),
+        raw=json.dumps(frozen, indent=2, ensure_ascii=False),
+        judgements=[Behind(each["key"], _says(frozen, each["says"]), each["weight"]) for each in entry["judgements"]],
     )
     return render_page(request, "training/dataset_row.html", "training/_dataset_row.html", ctx)
+
+
+def _says(row: Row, says: str) -> str:
+    """What a judgement says of a row, in words."""
+    if "label" in row:  # for: as the label has it
+        return "The answer is good" if (says == "for") == row["label"] else "The answer is bad"
+    pair = {"for": "The chosen answer is better", "against": "The rejected answer is better"}
+    return pair.get(says, "Neither is better")
 
 
 def _back(request: HttpRequest, project: Project, snapshot: Snapshot) -> HttpResponse:

@@ -15,6 +15,7 @@ from config.env import ROOT
 from core.jobs import JobStatus
 from core.storage import artifact_path
 from generation.models import GenerationJob, ModelReveal, ModelVersion
+from tests.api.client import Api
 from tests.training.judged import (
     freeze,
     judge,
@@ -31,6 +32,7 @@ from tests.training.judged import (
     make_task,
     make_version,
 )
+from training import dataset_views
 from training.models import Evaluation, MetricPoint, Snapshot, TrainingRun
 
 pytestmark = pytest.mark.django_db
@@ -415,3 +417,48 @@ def test_reviewers_see_pseudonyms_and_no_model_before_the_reveal(lab):
     assert ben.post(reverse("training:judgement-reveal", args=["lab", given.key])).status_code == 303
     assert "secret-writer" in ben.get(url).content.decode()
     assert ModelReveal.objects.get().job == arm.job
+
+
+def unpaired(lab) -> tuple[Snapshot, dict]:
+    """A dataset with a pair, and with two bad answers that are held out; and the first of those."""
+    campaign = make_judged(lab.project, ["A", "bad"], n_held_out=1)
+    snapshot = freeze(lab.project, [campaign], pair_policy={"unpaired": True})
+    lines = (artifact_path("datasets", snapshot.artifact_sha256) / "unpaired-test.jsonl").read_text().splitlines()
+    assert len(lines) == 2
+    return snapshot, json.loads(lines[0])
+
+
+def test_an_answer_without_a_pair_leads_to_its_judgements_too(lab, ravi):
+    snapshot, row = unpaired(lab)
+    whole = reverse("training:snapshot", args=["lab", snapshot.key])
+    one = reverse("training:snapshot-row", args=["lab", snapshot.key, row["id"]])
+    page = ravi.get(whole).content.decode()
+    assert "First answers without a pair" in page and f'href="{one}"' in page
+    assert "First answers without a pair" not in ravi.get(pages(lab)["snapshot"]).content.decode()
+    page = ravi.get(one).content.decode()
+    judgement = snapshot.members.get(judgement__verdict="all_bad").judgement
+    assert row["completion"][0]["content"] in page and "The answer is bad" in page and "Held out" in page
+    assert reverse("training:judgement", args=["lab", judgement.key]) in page
+    held = reverse("training:holdings-judgements", args=["lab", judgement.key]) + f"?dataset={snapshot.key}"
+    assert f'href="{one}"' in ravi.get(held).content.decode()
+    assert ravi.get(reverse("training:snapshot-row", args=["lab", snapshot.key, "0" * 32])).status_code == 404
+
+
+def test_a_judgement_against_the_label_says_the_contrary():
+    assert dataset_views._says({"label": True}, "against") == "The answer is bad"
+    assert dataset_views._says({"label": False}, "against") == "The answer is good"
+    assert dataset_views._says({"chosen": []}, "neither") == "Neither is better"
+
+
+def test_the_api_lists_the_rows_without_a_pair_where_asked(lab):
+    snapshot, row = unpaired(lab)
+    api = Api(lab.project, make_person("Ravi", lab.project, Role.RESEARCHER))
+    rows = f"datasets/{snapshot.key}/rows?split=test"
+    assert api.get(rows).json() == {"results": [], "next": None}
+    found = api.get(f"{rows}&kind=unpaired&limit=1").json()
+    assert found["results"] == [row]
+    following = api.get(found["next"].split("/projects/lab/")[1]).json()
+    assert [len(following["results"]), following["next"]] == [1, None]
+    assert "chosen" in api.get(f"datasets/{snapshot.key}/rows?kind=pair").json()["results"][0]
+    assert api.get(f"{rows}&kind=odd").status_code == 422
+    assert api.get(f"datasets/{lab.snapshot.key}/rows?kind=unpaired").json() == {"results": [], "next": None}

@@ -17,7 +17,7 @@ from core.jobs import JobStatus
 from training import freezing
 from training.blinding import hides_rows, note_rows_seen
 from training.formats.ballots import SPLITS
-from training.formats.files import row_and_lineage
+from training.formats.files import UNPAIRED, name_of, row_and_lineage
 from training.models import Snapshot
 from training.previewing import dropped_in_words, preview, warnings_of
 from training.selecting import freezable_campaigns
@@ -141,6 +141,9 @@ class CheckSnapshot(_Snapshots):
 
 class RowFilterSerializer(serializers.Serializer[Any]):
     split = serializers.ChoiceField(required=False, default="train", choices=list(SPLITS))
+    kind = serializers.ChoiceField(
+        required=False, default="pair", choices=["pair", UNPAIRED], help_text="unpaired: answers without a pair"
+    )
 
 
 class RowSerializer(serializers.Serializer[Any]):
@@ -164,9 +167,11 @@ class RowLineageSerializer(serializers.Serializer[Any]):
 class Rows(_Snapshots):
     @call(*READERS, query=RowFilterSerializer, lists=RowSerializer)
     def get(self, given: Given, key: str) -> Any:
-        """The rows of one split, in the order of the file."""
+        """The rows of one split and kind, in the order of the file."""
         snapshot = self.found(self.rows, key=key)
-        path = directory_of(snapshot) / f"{given['split']}.jsonl"
+        path = directory_of(snapshot) / f"{name_of(given['split'], given['kind'])}.jsonl"
+        if given["kind"] == UNPAIRED and not path.exists():  # its recipe makes no such rows
+            return answer_page(self.request, [], None)
         rows, following = lines_from(path, given.get("cursor", "0"), given["limit"])
         note_rows_seen(self.by, snapshot)
         return answer_page(self.request, rows, following)
