@@ -156,6 +156,7 @@ class Checker:
     def _learn_campaigns(self, headers: Iterable[Header]) -> None:
         for header in headers:
             self.found.campaigns.append(dict(header.settings))
+            self.found.strength_levels = max(self.found.strength_levels, header.settings["strength_levels"])
             self.found.n_rows -= 1
             if len(self.found.campaigns) > MAX_CAMPAIGNS:
                 raise UnreadableFile(f"The file describes more than {MAX_CAMPAIGNS} campaigns.", "Split it.")

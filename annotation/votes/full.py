@@ -10,7 +10,7 @@ from typing import Any
 
 from annotation.models import Campaign, Flag
 from annotation.protocol import LETTERS, Protocol
-from annotation.votes.judged import Header, name_of, text_of, time_of
+from annotation.votes.judged import MAX_DESCRIBED_STRENGTH, Header, name_of, text_of, time_of
 from annotation.votes.outside import SEPARATOR, arm_key
 from core.errors import DomainError
 from core.names import plain
@@ -54,7 +54,7 @@ def header_of(given: Mapping[str, Any], line: int) -> Header:
         "protocol": protocol,
         "protocol_version": _whole(given.get("protocol_version", 1), "protocol_version", 1, MAX_VERSION),
         "overlap": _whole(given.get("overlap", 1), "overlap", 1, 10_000),
-        "strength_levels": _whole(given.get("strength_levels", 0), "strength_levels", 0, 12),
+        "strength_levels": _whole(given.get("strength_levels", 0), "strength_levels", 0, MAX_DESCRIBED_STRENGTH),
     }
     for name, default in (
         ("allow_tie", True),

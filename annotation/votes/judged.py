@@ -18,6 +18,7 @@ MAX_ID_CHARS = 100  # of a task or a vote
 MAX_REASON_CHARS = 200
 MAX_VOTES = 10_000  # of one row
 MAX_STRENGTH, MAX_COMPARISON = 4, 4
+MAX_DESCRIBED_STRENGTH = 12  # on the scale of a campaign that a file describes: margins need twelfths
 MAX_SECONDS = 24 * 3600.0
 EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 CRITERION = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -155,9 +156,9 @@ def order_of(value: Any, n_answers: int) -> tuple[int, ...]:
     return tuple(letters.index(letter) for letter in value)
 
 
-def strength_of(value: Any, verdict: str, n_answers: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_STRENGTH:
-        raise Unusable(f"The strength is a whole number from 1 to {MAX_STRENGTH}.")
+def strength_of(value: Any, verdict: str, n_answers: int, *, most: int = MAX_STRENGTH) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise Unusable(f"The strength is a whole number from 1 to {most}.")
     if verdict != "ranked" or n_answers != 2:
         raise Unusable("A strength belongs to a vote for one of two answers.")
     return value

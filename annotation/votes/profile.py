@@ -9,7 +9,9 @@ from typing import Any
 from annotation.votes import full
 from annotation.votes.judged import (
     MAX_COMMENT_CHARS,
+    MAX_DESCRIBED_STRENGTH,
     MAX_ID_CHARS,
+    MAX_STRENGTH,
     MAX_VOTES,
     Answer,
     Judged,
@@ -84,6 +86,8 @@ def judged_from(
         hint = " It belongs into the votes." if unknown <= VOTE_KEYS else " Put what should be kept into metadata."
         raise Unusable(f"The key “{min(unknown)[:60]}” is not known here.{hint}")
     answers = answers_checked(_answers(given.get("answers")), least=1)
+    # How far the scale of a described campaign goes, ``checking`` looks up.
+    most = MAX_DESCRIBED_STRENGTH if "campaign" in given else MAX_STRENGTH
     if is_single:
         if "choice" not in given and "ranks" not in given:
             raise Unusable("The line has no vote: neither votes, nor choice, nor ranks.")
@@ -96,7 +100,7 @@ def judged_from(
         line=line,
         prompt=_prompt(given, line),
         answers=answers,
-        votes=tuple(_vote(vote, number, len(answers), now, is_single) for number, vote in enumerate(found, 1)),
+        votes=tuple(_vote(vote, number, len(answers), now, is_single, most) for number, vote in enumerate(found, 1)),
         id=name_of(given["id"], "The id", MAX_ID_CHARS) if "id" in given else "",
         more=None if full.TASK_KEYS.isdisjoint(given) else full.of_task(given, campaigns or {}),
     )
@@ -149,16 +153,23 @@ def _answers(value: Any) -> list[Answer]:
     return answers
 
 
-def _vote(value: Any, number: int, n_answers: int, now: datetime, is_single: bool) -> Vote:
+def _vote(value: Any, number: int, n_answers: int, now: datetime, is_single: bool, most: int) -> Vote:
     if not isinstance(value, dict):
         raise Unusable(f"Vote {number} is not an object.")
     try:
-        return vote_from(value, n_answers, now=now, is_single=is_single)
+        return vote_from(value, n_answers, now=now, is_single=is_single, most_strength=most)
     except Unusable as reason:
         raise Unusable(str(reason) if is_single else f"Vote {number}: {reason}") from None
 
 
-def vote_from(vote: Mapping[str, Any], n_answers: int, *, now: datetime, is_single: bool = False) -> Vote:
+def vote_from(
+    vote: Mapping[str, Any],
+    n_answers: int,
+    *,
+    now: datetime,
+    is_single: bool = False,
+    most_strength: int = MAX_STRENGTH,
+) -> Vote:
     given = vote if is_single else {key: value for key, value in vote.items() if value is not None}
     if not is_single and (unknown := given.keys() - VOTE_KEYS):
         raise Unusable(f"The key “{min(unknown)[:60]}” is not known in a vote.")
@@ -174,7 +185,7 @@ def vote_from(vote: Mapping[str, Any], n_answers: int, *, now: datetime, is_sing
         ranks=ranks,
         annotator=name_of(given["annotator"], "The annotator") if "annotator" in given else "",
         order=order_of(given["order"], n_answers) if "order" in given else (),
-        strength=strength_of(given["strength"], verdict, n_answers) if "strength" in given else None,
+        strength=strength_of(given["strength"], verdict, n_answers, most=most_strength) if "strength" in given else None,
         scores=scores_of(given["scores"], n_answers) if "scores" in given else (),
         reasons=reasons_of(given["reasons"]) if "reasons" in given else (),
         comment=text_of(given["comment"], "comment", MAX_COMMENT_CHARS) if "comment" in given else "",

@@ -315,6 +315,7 @@ def test_two_campaigns_may_ask_the_same_criterion_in_two_ways(project: Project) 
         ({"scores": {"help": [6, None]}}, "A score of help is 6; its campaign's protocol goes to 5."),
         ({"scores": {"tone": [1, 2]}}, "The campaign that a line above describes does not ask about tone."),
         ({"strength": 3}, "A strength is 3; its campaign's scale goes to 2."),
+        ({"strength": 12}, "A strength is 12; its campaign's scale goes to 2."),
     ],
 )
 def test_what_a_described_campaign_does_not_ask_is_a_bad_row(
@@ -325,6 +326,16 @@ def test_what_a_described_campaign_does_not_ask_is_a_bad_row(
     job = import_votes(project, asked("c1", kind="rate", levels=5), of_old, other, skip_bad_rows=True)
     assert job.status == "succeeded", job.error
     assert [(bad["line"], bad["reason"]) for bad in job.bad_rows] == [(3, reason)]
+
+
+def test_a_described_scale_may_have_the_twelve_levels_that_margins_need(project: Project) -> None:
+    rows = [{"campaign": {"id": "c1", "strength_levels": 12}}, judged("c1", strength=9, protocol_version=1)]
+    assert "nobody here can be asked by" in import_votes(project, *rows, choices={"open_for": 1}).error
+    job = import_votes(project, *rows)
+    assert job.status == "succeeded", (job.error, job.bad_rows)
+    assert Judgement.objects.get().strength == 9
+    job = import_votes(project, rows[0], judged("c1", strength=13), name="beyond", skip_bad_rows=True)
+    assert "from 1 to 12" in job.bad_rows[0]["reason"]
 
 
 def pseudonyms(*sources: str) -> list[str]:

@@ -284,6 +284,26 @@ def test_the_full_format_loses_nothing(snapshot: Snapshot, name: str) -> None:
     assert again.sha256 == snapshot.sha256, "and the dataset has the same rows"
 
 
+def comes_back_whole(first: Snapshot, **options: Any) -> list[dict[str, Any]]:
+    """The tasks of its full format, once they are known to come back to the byte, and the rows with the same hash."""
+    path = exported(first, "whetstone", **FULL_OPTIONS)
+    again = frozen(brought(path), **options)
+    assert exported(again, "whetstone", **FULL_OPTIONS).read_bytes() == path.read_bytes()
+    assert again.sha256 == first.sha256
+    found = [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
+    return [each for each in found if isinstance(each["campaign"], str)]
+
+
+def test_strengths_on_the_fine_scale_of_margins_come_back() -> None:
+    pairs = [
+        {"prompt": f"Margin {m}?", "chosen": "Yes", "rejected": "No", "margin": m} for m in (0.25, 1 / 3, 0.75, 1.0)
+    ]
+    project = make_project()
+    assert import_votes(project, *pairs).status == "succeeded"
+    tasks = comes_back_whole(frozen(project))
+    assert sorted(task["votes"][0]["strength"] for task in tasks) == [3, 4, 9, 12]
+
+
 def test_every_format_is_tried_here() -> None:
     assert {each.name for each in FORMATS} == TRIED
     assert all(each.back for each in FORMATS)
