@@ -185,7 +185,9 @@ def vote_from(
         ranks=ranks,
         annotator=name_of(given["annotator"], "The annotator") if "annotator" in given else "",
         order=order_of(given["order"], n_answers) if "order" in given else (),
-        strength=strength_of(given["strength"], verdict, n_answers, most=most_strength) if "strength" in given else None,
+        strength=strength_of(given["strength"], verdict, n_answers, most=most_strength)
+        if "strength" in given
+        else None,
         scores=scores_of(given["scores"], n_answers) if "scores" in given else (),
         reasons=reasons_of(given["reasons"]) if "reasons" in given else (),
         comment=text_of(given["comment"], "comment", MAX_COMMENT_CHARS) if "comment" in given else "",

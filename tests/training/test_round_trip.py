@@ -13,6 +13,7 @@ import pytest
 
 from accounts.models import Project
 from annotation.models import Campaign, Judgement
+from annotation.votes import judged
 from core.ids import group_sha256, split_for
 from generation.models import Candidate, Prompt, PromptSet
 from generation.prompt_importing import run_import
@@ -30,6 +31,7 @@ from tests.training.judged import (
 from training.exports.formats import FORMATS
 from training.exports.job import file_of, run_export, start_export
 from training.freezing import run_freeze, start_freeze
+from training.formats import records
 from training.models import Snapshot
 
 pytestmark = pytest.mark.django_db
@@ -302,6 +304,37 @@ def test_strengths_on_the_fine_scale_of_margins_come_back() -> None:
     assert import_votes(project, *pairs).status == "succeeded"
     tasks = comes_back_whole(frozen(project))
     assert sorted(task["votes"][0]["strength"] for task in tasks) == [3, 4, 9, 12]
+
+
+@pytest.mark.parametrize("n_votes", [450, 30])
+def test_a_task_of_many_votes_comes_back(n_votes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one line where that can be read, else as several, of which an import makes the one task again."""
+    is_split = n_votes == 30
+    comment = "long " * 4_000 if is_split else ""
+    votes = [
+        vote(n, "ab"[n % 3 == 0], comment=f"{comment}{n}", time="2026-01-02T03:04:05Z", vote_id=f"v{n}")
+        for n in range(n_votes)
+    ]
+    if is_split:
+        monkeypatch.setattr("training.formats.records.MAX_LINE_BYTES", 250_000)
+    project = make_project()
+    assert import_votes(project, *(row(n, votes=votes, id=f"t{n}") for n in (1, 2))).status == "succeeded"
+    first = frozen(project)
+    tasks = comes_back_whole(first)
+    assert len(tasks) == (8 if is_split else 2)
+    assert {task["id"] for task in tasks} == {"t1", "t2"} and sum(len(task["votes"]) for task in tasks) == 2 * n_votes
+    hidden = exported(first, "whetstone")
+    assert len(lines_of(hidden)) == 1 + len(tasks), "with names hidden, too, no line is too long"
+    split = tasks[0]["split"].replace("holdout", "test")
+    rankings = [json.loads(line)["rankings"] for line in lines_of(exported(first, "rankings", split=split))]
+    assert {len(each) for each in rankings} == {n_votes}, "whole again in the other formats"
+
+
+def test_a_line_holds_no_more_votes_than_an_import_reads() -> None:
+    assert records.MAX_VOTES == judged.MAX_VOTES
+    written = records.readable({"votes": list(range(10_001))}, lambda part: json.dumps(part).encode())
+    parts = [json.loads(line)["votes"] for line in written]
+    assert [len(part) for part in parts] == [5_000, 5_001] and sum(parts, []) == list(range(10_001))
 
 
 def test_every_format_is_tried_here() -> None:

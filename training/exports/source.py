@@ -1,6 +1,6 @@
 """The frozen files of one dataset, as an export reads them: line by line, in their fixed order."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -68,8 +68,8 @@ class Source:
                 yield {**record, "campaign": self.campaigns[record["campaign"]]}
 
     def records(self) -> Iterator[Row]:
-        """Every line of the full format."""
-        for record in self._rows(self.directory / RECORDS):
+        """Every line of the full format, those of one task as one."""
+        for record in _whole(self._rows(self.directory / RECORDS)):
             if isinstance(record["campaign"], str):
                 self._hide(record)
             yield record
@@ -101,3 +101,23 @@ class Source:
             for line in file:
                 self.n_read += len(line)
                 yield line
+
+
+def _whole(records: Iterable[Row]) -> Iterator[Row]:
+    """Tasks with all their votes: many may stand on several lines (``training.formats.records.readable``)."""
+    last: Row | None = None
+    for record in records:
+        if last is not None and _is_same_task(last, record):
+            last["votes"] += record["votes"]
+            continue
+        if last is not None:
+            yield last
+        last = record
+    if last is not None:
+        yield last
+
+
+def _is_same_task(one: Row, other: Row) -> bool:
+    if one.get("id") != other.get("id") or one.keys() != other.keys():
+        return False
+    return all(one[name] == other[name] for name in one if name != "votes")

@@ -14,6 +14,7 @@ from training.exports.containers import CONTAINERS, LINE, joined
 from training.exports.formats import Format
 from training.exports.options import Options
 from training.exports.source import Row, Source
+from training.formats.records import readable
 
 Beat = Callable[[int], None]  # called with the bytes read so far; may raise
 BEAT_ROWS = 1000
@@ -64,10 +65,18 @@ def _write_full(path: Path, source: Source, counter: Counter, *, is_packed: bool
     if source.options.models and source.options.people:
         lines = source.raw()
     else:
-        lines = (orjson.dumps(record, option=LINE | orjson.OPT_SORT_KEYS) for record in source.records())
+        lines = (line for record in source.records() for line in _lines_of(record))
     with pa.CompressedOutputStream(str(path), "zstd") if is_packed else path.open("wb") as file:
         for chunk in joined(counter.over(lines, is_row=_is_task)):
             file.write(chunk)
+
+
+def _lines_of(record: Row) -> list[bytes]:
+    return readable(record, _sorted_line) if "votes" in record else [_sorted_line(record)]
+
+
+def _sorted_line(record: Row) -> bytes:
+    return orjson.dumps(record, option=LINE | orjson.OPT_SORT_KEYS)
 
 
 def _is_task(line: bytes) -> bool:

@@ -8,14 +8,17 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import chain
 from typing import Any, NamedTuple
 
 from core.answering import Answer
 from core.ids import canonical_json, group_sha256
+from core.reading import MAX_LINE_BYTES
 from training.formats.canonical import agrees, canonical, messages_in, value_in
 
 IMPORTED = "imported"
 CHOICES = {"tie": "tie", "both_good": "both_good", "all_bad": "both_bad"}
+MAX_VOTES = 10_000  # of one line, as ``annotation.votes`` reads it
 BY = {"adjudicator": "adjudicator", "ai": "ai", "simulated": "simulated"}
 
 Record = dict[str, Any]
@@ -69,13 +72,17 @@ class TaskLines:
         lines: list[bytes] = []
         for of_prompt in tasks.values():
             of_this = [
-                self._line(found["tasks"][task], votes[task], prompts, split=split) for task, split in of_prompt.items()
+                self._lines(found["tasks"][task], votes[task], prompts, split=split)
+                for task, split in of_prompt.items()
             ]
             of_this.sort()
-            lines += of_this
+            lines += chain.from_iterable(of_this)
         return lines
 
-    def _line(self, row: Row, votes: "_Votes", prompts: Mapping[int, tuple[Record, bool]], *, split: str) -> bytes:
+    def _lines(
+        self, row: Row, votes: "_Votes", prompts: Mapping[int, tuple[Record, bool]], *, split: str
+    ) -> list[bytes]:
+        """One, unless nobody could read it."""
         prompt_id, campaign, key, source_id, why, probability = row
         prompt, is_plain = prompts[prompt_id]
         record = {
@@ -91,7 +98,7 @@ class TaskLines:
         if probability != 1:
             record["probability"] = probability
         floats = (probability, *votes.answers.floats, *votes.floats) if is_plain and not votes.answers.odd else None
-        return canonical(record, floats=floats) + b"\n"
+        return readable(record, lambda part: canonical(part, floats=floats) + b"\n")
 
     # ---- answers ----
 
@@ -166,6 +173,16 @@ class TaskLines:
             if len(votes.said) > 1:
                 votes.said.sort(key=lambda vote: (vote["annotator"], vote["time"], vote["vote_id"]))
         return by_task, tasks
+
+
+def readable(record: Record, write: Callable[[Record], bytes]) -> list[bytes]:
+    """The line of a task; where an import would refuse it, lines of the halves of its votes, which make the same task again."""
+    line, votes = write(record), record["votes"]
+    if (len(line) <= MAX_LINE_BYTES and len(votes) <= MAX_VOTES) or len(votes) < 2:
+        return [line]
+    middle = len(votes) // 2
+    halves = ({**record, "votes": part} for part in (votes[:middle], votes[middle:]))
+    return [part for half in halves for part in readable(half, write)]
 
 
 class _Answers(NamedTuple):
