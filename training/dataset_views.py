@@ -324,13 +324,14 @@ def send_file(request: HttpRequest, snapshot: Snapshot, name: str) -> HttpRespon
     if name != MANIFEST and name not in manifest:
         raise Http404("This dataset has no such file.")
     sha256 = snapshot.artifact_sha256 if name == MANIFEST else str(manifest[name]["sha256"])
-    if request.method == "GET":
+    response = download(request, directory / name, name=f"{snapshot.name}-{name}", sha256=sha256)
+    if request.method == "GET" and response.status_code != 304:
         detail = {"file": name, "name": snapshot.name}
         note_download(
             "dataset.download", user=person(request), project=snapshot.project, subject=snapshot, detail=detail
         )
         note_file_had(snapshot, person(request), name=name)
-    return download(request, directory / name, name=f"{snapshot.name}-{name}", sha256=sha256)
+    return response
 
 
 @dataclass(frozen=True)

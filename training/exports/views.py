@@ -165,9 +165,9 @@ def export_file(request: HttpRequest, project: Project, key: str, signed: str, n
 
 def send(request: HttpRequest, job: ExportJob) -> Any:
     """The file of an export as an attachment, or the range asked for."""
-    path = exports.file_of(job)
-    if request.method == "GET":
+    response = download(request, exports.file_of(job), name=job.filename, sha256=job.sha256)
+    if request.method == "GET" and response.status_code != 304:
         detail = {"file": job.filename, "export": job.key, "dataset": job.snapshot.name}
         note_download("export.download", user=person(request), project=job.project, subject=job, detail=detail)
         note_file_had(job.snapshot, person(request), names_models=bool(job.options["models"]))
-    return download(request, path, name=job.filename, sha256=job.sha256)
+    return response

@@ -166,6 +166,8 @@ def test_t074_t084_a_download_is_an_attachment_and_goes_on_where_it_broke_off(cl
     assert (changed.status_code, body(changed)) == (200, data)
     beyond = client.get(link, headers={"Range": f"bytes={job.n_bytes}-"})
     assert (beyond.status_code, beyond.headers["Content-Range"]) == (416, f"bytes */{job.n_bytes}")
+    unchanged = client.get(link, headers={"If-None-Match": etag})
+    assert (unchanged.status_code, unchanged.content, unchanged.headers["ETag"]) == (304, b"", etag)
     # The parts of one download are one line of the audit log.
     assert AuditEvent.objects.filter(action="export.download").count() == 1
 
@@ -232,7 +234,12 @@ def test_the_api_gives_the_file_to_a_token_that_may(dataset, sam):
     assert client.get(url).status_code == 401
     assert client.get(f"{url}?token={secret}").status_code == 401
     frozen = f"/api/v1/projects/{dataset.project.slug}/datasets/{dataset.key}/files/train.jsonl"
-    assert client.get(frozen, headers=bearer).status_code == 200
+    assert client.get(frozen, headers={**bearer, "If-None-Match": "*"}).status_code == 304
+    assert not AuditEvent.objects.filter(action="dataset.download").exists()
+    whole = client.get(frozen, headers=bearer)
+    assert whole.status_code == 200
+    assert client.get(frozen, headers={**bearer, "If-None-Match": whole.headers["ETag"]}).status_code == 304
+    assert AuditEvent.objects.filter(action="dataset.download").count() == 1
     assert client.get(f"{frozen}x", headers=bearer).status_code == 404
     Membership.objects.filter(user=sam).update(is_researcher=False, is_annotator=True)
     assert client.get(url, headers=bearer).status_code == 403
