@@ -199,6 +199,31 @@ def test_a_transcript_of_several_turns_is_a_conversation() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("gap", ["", " "])
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        ("trl", {"chosen": "good", "rejected": "bad"}),
+        ("trl-unpaired", {"completion": "good", "label": True}),
+        ("trl-answers", {"completion": "good"}),
+        ("rankings", {"answers": ["good", "bad"], "ranks": [1, 2]}),
+        ("rankings", {"answers": [{"answer": "good", "rank": 1.0}, {"answer": "bad", "rank": 2.0}]}),
+    ],
+)
+def test_a_prompt_that_is_a_transcript_is_a_conversation(path: Path, name: str, row: dict[str, Any], gap: str) -> None:
+    judged = one(path, {"prompt": f"\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant:{gap}", **row}, name)
+    assert [(turn["role"], turn["content"]) for turn in judged.prompt.messages] == [
+        ("user", "a"), ("assistant", "b"), ("user", "c"),
+    ]  # fmt: skip
+    assert judged.answers[0].text == "good"
+
+
+def test_a_transcript_in_a_column_that_a_person_names_is_a_conversation(path: Path) -> None:
+    row = {"Q": "\n\nHuman: a\n\nAssistant:", "good": " x", "bad": " y"}
+    [judged] = read(write(path, [row]), "mapped", {"prompt": "Q", "chosen": "good", "rejected": "bad"})
+    assert isinstance(judged, Judged) and told(judged) == ("a", ("x", "y"), [("ranked", (1, 2))])
+
+
 @pytest.mark.parametrize(
     ("rows", "reason"),
     [

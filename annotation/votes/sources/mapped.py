@@ -23,6 +23,7 @@ from annotation.votes.parts import (
 from annotation.votes.sources.arena import WINNERS
 from core.errors import require
 from core.reading import Unusable
+from generation.transcripts import opened
 
 LEFT = {"left", "first", "1", "a", "model_a", "answer_a", "response_a", "answer_1", "response_1", "chosen_a"}
 RIGHT = {"right", "second", "2", "b", "model_b", "answer_b", "response_b", "answer_2", "response_2", "chosen_b"}
@@ -146,9 +147,10 @@ def _judged(given: Row, rest: Row, names: Sequence[str], line: int, now: datetim
         if given.get(needed) is None:
             raise Unusable(f"The column of the {CALLED[needed]} is empty.")
     about = {name: given[name] for name in ("system", "group", "split", "tags") if name in given}
-    prompt = prompt_of({**rest, **about}, given["prompt"], line, used=())
+    asked, texts = opened(given["prompt"], [_text(given[name], name) for name in names])
+    prompt = prompt_of({**rest, **about}, asked, line, used=())
     models = [given.get("model_a"), given.get("model_b")]
-    answers = [answer(_text(given[name], name), model) for name, model in zip(names, models, strict=False)]
+    answers = [answer(text, model) for text, model in zip(texts, models, strict=False)]
     vote = _vote(given, names[0], answers, now)
     return judged(line, prompt, answers, [vote] if vote else [], id=id_in(given, "id"))
 

@@ -4,6 +4,7 @@ Rows may hold one person's ranks, or ``rankings``: a list of what each person sa
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +22,7 @@ from annotation.votes.judged import (
 )
 from annotation.votes.parts import Row, annotator_in, answer, id_in, is_missing, judged, prompt_of, said, time_in
 from core.reading import Unusable
+from generation.transcripts import is_asked, opened
 
 ANSWERS = ("answers", "responses", "completions", "outputs", "candidates")
 RANKS = ("ranks", "ranking", "rank")
@@ -50,8 +52,12 @@ def read(row: Row, line: int, now: datetime) -> Judged:
     models = row.get("models")
     named = models if isinstance(models, list) and len(models) == len(given) else [None] * len(given)
     answers = [_answer(each, model) for each, model in zip(given, named, strict=True)]
+    asked = row.get("prompt")
+    if is_asked(asked):
+        asked, texts = opened(asked, [each.text for each in answers])
+        answers = [replace(each, text=text) for each, text in zip(answers, texts, strict=True)]
     used = {name, "models", "rankings", "annotator", "time", "comment", "id", "task", "question", *RANKS}
-    prompt = prompt_of(row, row.get("prompt"), line, used=used)
+    prompt = prompt_of(row, asked, line, used=used)
     return judged(line, prompt, answers, _votes(row, given, now), id=id_in(row, "id", "task"))
 
 

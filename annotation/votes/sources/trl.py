@@ -28,7 +28,7 @@ from annotation.votes.parts import (
     time_in,
 )
 from core.reading import Unusable
-from generation.transcripts import is_asked, is_transcript, transcript
+from generation.transcripts import is_transcript, opened, transcript
 
 PAIR = ("chosen", "rejected")
 ANNOTATOR = ("annotator", "annotator_id")
@@ -66,9 +66,7 @@ def _explicit(row: Row) -> tuple[object, str, str]:
     if is_messages(chosen) and is_messages(rejected) and min(len(chosen), len(rejected)) > 1:
         # UltraFeedback's habit: the answers bring the prompt once more.
         return split_pair(chosen, rejected, PAIR)
-    prompt, better, worse = row["prompt"], said(chosen, "chosen"), said(rejected, "rejected")
-    if is_asked(prompt):
-        return transcript(prompt)[:-1], better.removeprefix(" "), worse.removeprefix(" ")
+    prompt, (better, worse) = opened(row["prompt"], (said(chosen, "chosen"), said(rejected, "rejected")))
     return prompt, better, worse
 
 
@@ -97,8 +95,8 @@ def is_transcripts(rows: Sequence[Row]) -> bool:
 
 
 def _completed(row: Row) -> tuple[object, str]:
-    prompt, text = row.get("prompt"), said(_given(row, "completion"), "completion")
-    return (transcript(str(prompt))[:-1], text.removeprefix(" ")) if is_asked(prompt) else (prompt, text)
+    prompt, [text] = opened(row.get("prompt"), [said(_given(row, "completion"), "completion")])
+    return prompt, text
 
 
 # ---- one answer alone ------------------------------------------------------------------------------------------------
