@@ -4,9 +4,10 @@ A format reads the rows of a table (``core.tables``) into rows of ``judged.Judge
 Another one is another module in ``sources`` and another entry in ``FORMATS``, before those that would recognise its files too.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -133,10 +134,11 @@ def recognise(path: Path, filename: str = "") -> Format:
 
 def read(path: Path, name: str, mapping: Mapping[str, str] | None = None) -> Iterator[Row]:
     """Every row of a file in this format, good or bad. Raises UnreadableFile where there is no going on."""
-    found = (
-        row_by_row(mapped.reader(mapping or {})) if name == MAPPED else next(f.read for f in FORMATS if f.name == name)
-    )
-    return found(objects_of(path, container_of(path)), datetime.now(UTC))
+    if name == MAPPED:
+        found, turns = row_by_row(mapped.reader(mapping or {})), mapped.columns_of_turns(mapping or {})
+    else:
+        found, turns = next(each.read for each in FORMATS if each.name == name), frozenset()
+    return found(objects_of(path, container_of(path), turns), datetime.now(UTC))
 
 
 def looked_at(path: Path, filename: str = "") -> tuple[Objects, Sequence[BadRow]]:
@@ -165,12 +167,13 @@ def columns_of(rows: Objects) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row))
 
 
-def objects_of(path: Path, container: str) -> Iterator[TableRow | BadRow]:
+def objects_of(path: Path, container: str, turns: Set[str] = frozenset()) -> Iterator[TableRow | BadRow]:
+    """The rows of a table. ``turns``: columns that hold a prompt or an answer, as text or as messages."""
     rows = table_rows(path, container)
-    return map(_opened, rows) if container == "csv" else rows
+    return map(partial(_opened, turns=turns), rows) if container == "csv" else rows
 
 
-def _opened(row: TableRow | BadRow) -> TableRow | BadRow:
+def _opened(row: TableRow | BadRow, turns: Set[str]) -> TableRow | BadRow:
     """A row of CSV with the lists and objects that its cells hold as JSON."""
     if isinstance(row, TableRow):
         for name in JSON_CELLS & row.value.keys():
@@ -186,4 +189,19 @@ def _opened(row: TableRow | BadRow) -> TableRow | BadRow:
                     or all(isinstance(each, (dict, int, str)) for each in value)
                 ):
                     row.value[name] = value
+        for name in turns & row.value.keys():
+            row.value[name] = _messages_in(row.value[name])
     return row
+
+
+def _messages_in(cell: Any) -> Any:
+    """The messages of a cell, or the cell: an answer may well be JSON of another kind, and is a text then."""
+    if isinstance(cell, str) and cell.startswith(("[{", "{")):
+        try:
+            value = parse_json(cell)
+        except Unusable:
+            return cell
+        turns = value if isinstance(value, list) else [value]
+        if all(isinstance(turn, dict) and ("role" in turn or "from" in turn) for turn in turns):
+            return value
+    return cell

@@ -316,6 +316,19 @@ def test_odd_text_comes_out_as_it_went_in_of_every_container(
         assert told(judged) == (prompt, (better, worse), [("ranked", (1, 2))]), path
 
 
+def test_cells_of_csv_in_named_columns_hold_messages_as_json_or_text(tmp_path: Path) -> None:
+    out = io.StringIO(newline="")
+    texts = ['[{"name": "Ana"}]', json.dumps(said("[bad]")[0])]
+    csv.writer(out).writerows([["dialog", "better", "worse", "extra"], [json.dumps(LONGER), *texts, '[{"role": "x"}]']])
+    (tmp_path / "v.csv").write_bytes(out.getvalue().encode())
+    [judged] = read(tmp_path / "v.csv", "mapped", {"prompt": "dialog", "chosen": "better", "rejected": "worse"})
+    assert isinstance(judged, Judged) and told(judged) == (
+        "More?", ('[{"name": "Ana"}]', "[bad]"), [("ranked", (1, 2))],
+    )  # fmt: skip
+    assert len(judged.prompt.messages) == 3
+    assert judged.prompt.metadata == {"extra": '[{"role": "x"}]'}, "no prompt and no answer: the text stays"
+
+
 def test_cells_of_csv_hold_messages_as_json(tmp_path: Path) -> None:
     out = io.StringIO(newline="")
     row = {"prompt": json.dumps(ASKED), "chosen": json.dumps(said("good")), "rejected": json.dumps(said("[bad]"))}

@@ -128,6 +128,11 @@ def guessed(columns: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def columns_of_turns(mapping: Mapping[str, str]) -> frozenset[str]:
+    """The columns of the prompt and the answers: text or messages."""
+    return frozenset(mapping[role] for role in CALLED if role in mapping)
+
+
 def reader(mapping: Mapping[str, str]) -> Any:
     """A function that reads one row of a table by this mapping."""
 
