@@ -208,6 +208,7 @@ def test_the_page_asks_which_column_is_what(page: Client, project: Project, tmp_
     here, columns = sent.headers["Location"], reverse("annotation:vote-import-map", args=[project.slug, job.key])
     text = page.get(here).content.decode()
     assert "say which column is what" in text and 'id="begin"' not in text and "Question: p1" in text
+    assert f'<a href="{reverse("generation:prompt-import", args=[project.slug])}">Import prompts</a>' in text
     begun = page.post(reverse("annotation:vote-import-begin", args=[project.slug, job.key]))
     assert begun.status_code in (409, 422)
     wrong = page.post(columns, {"map-prompt": "Question", "map-answer_a": "First"})
