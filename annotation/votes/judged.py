@@ -39,7 +39,7 @@ class Answer:
     model: str
     text: str
     id: str = ""
-    finish_reason: str = ""
+    finish_reason: str = field(default="", compare=False)
     arm: str = field(default="", compare=False)
     told: tuple[int, int | None, int | None, float | None] | None = field(default=None, compare=False)
 

@@ -215,7 +215,8 @@ class Store:
     def _kept_names(self, chunk: Chunk, names: set[str]) -> set[str]:
         """Those that are pseudonyms already, as the full format says, and nobody's here. Any other name may be a person's own."""
         full = {vote[0] for line in chunk.lines if line[7] and "campaign" in line[7] for vote in line[5]} & names
-        maybe = {name for name in full if len(name) <= 60}
+        # One that begins with a space is nobody's: ``checking`` calls those so whom the file does not name.
+        maybe = {name for name in full if len(name) <= 60 and not name.startswith(" ")}
         rows = Annotator.objects.filter(project=self.target.project_id, pseudonym__in=maybe)
         return maybe - set(rows.values_list("pseudonym", flat=True))
 

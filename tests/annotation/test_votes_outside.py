@@ -344,6 +344,12 @@ def pseudonyms(*sources: str) -> list[str]:
     return [pseudonym.split("-")[0] + "-" for pseudonym in rows.values_list("pseudonym", flat=True)]
 
 
+def test_whom_a_line_of_the_full_format_does_not_name_has_a_pseudonym_of_our_own(project: Project) -> None:
+    nameless = {**judged("c1"), "votes": [{"choice": "a"}]}
+    assert import_votes(project, asked("c1", kind="rate", levels=5), nameless, source="there").status == "succeeded"
+    assert pseudonyms("there") == ["outside-"]
+
+
 def test_the_name_of_a_person_in_the_plain_form_is_nobodys_pseudonym(project: Project) -> None:
     plain = row(1, votes=[vote("jane@corp.example"), vote("58")])
     assert import_votes(project, plain, source="there").status == "succeeded"

@@ -103,6 +103,7 @@ TWO = row()["answers"]
         (row(annotater="7"), "“annotater” is not known"),
         (row(choice="a"), "belongs into the votes"),
         ({key: value for key, value in row().items() if key != "votes"}, "has no vote"),
+        (row(answers=[TWO[0], {**TWO[0], "finish_reason": "stop"}]), "the same text by the same model"),
         (row(votes={"a": 1}), "The votes are a list"),
         (row(votes=["a"]), "Vote 1 is not an object"),
         (row(votes=[vote(), vote("8", "c")]), "Vote 2: The choice is a letter"),

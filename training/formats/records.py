@@ -5,7 +5,7 @@ Needs no Django: the process that reads for a freeze makes them too, so that two
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import chain
@@ -15,6 +15,7 @@ from core.answering import Answer
 from core.ids import canonical_json, group_sha256
 from core.reading import MAX_LINE_BYTES
 from training.formats.canonical import agrees, canonical, messages_in, value_in
+from training.formats.twins import Look, Task, ids_of_twins
 
 IMPORTED = "imported"
 CHOICES = {"tie": "tie", "both_good": "both_good", "all_bad": "both_bad"}
@@ -67,7 +68,14 @@ class TaskLines:
         for pk, row in found["arms"].items():
             if pk not in self.arms:
                 self.arms[pk] = self._arm(*row)
-        votes, tasks = self._votes(asked, found)
+        tasks: dict[str, dict[int, str]] = defaultdict(dict)  # of each prompt, with their split
+        for pk, (split, prompt) in asked.items():
+            tasks[prompt][found["judgements"][pk][5]] = split
+        ids: dict[int, str] = {}
+        for of_prompt in tasks.values():
+            if len(of_prompt) > 1:
+                ids |= self._ids_of_twins(of_prompt, asked, found)
+        votes = self._votes(asked, found, ids)
         prompts = {pk: _prompt(row) for pk, row in found["prompts"].items()}
         lines: list[bytes] = []
         for of_prompt in tasks.values():
@@ -102,27 +110,71 @@ class TaskLines:
 
     # ---- answers ----
 
-    def _answers(self, slots: list[int], rows: Mapping[int, Row]) -> "_Answers":
+    def _ids_of_twins(self, tasks: Iterable[int], asked: Asked, found: Found) -> dict[int, str]:
+        candidates = found["candidates"]
+        given = {
+            task: Task(self.names.campaigns[found["tasks"][task][1]], tuple(slot[0] for slot in found["slots"][task]))
+            for task in tasks
+        }
+        looks: dict[int, Look] = {}
+        for task in given.values():
+            for candidate in task.candidates:
+                _, _, arm, text_sha256, *_ = candidates[candidate]
+                looks[candidate] = self.arms[arm][0]["model"], text_sha256
+        if len(set(looks.values())) == len(looks):
+            return {}
+
+        def said(candidate: int) -> bytes:
+            alone = _Answers([], {}, [], [], [], [])
+            self._add_answer(candidates[candidate], alone)
+            return canonical_json(alone.records[0])
+
+        return ids_of_twins(given, looks, said, lambda some, twins: self._heard(some, twins, asked, found))
+
+    def _heard(
+        self, tasks: Iterable[int], twins: Collection[int], asked: Asked, found: Found
+    ) -> dict[int, tuple[Any, ...]]:
+        """The tasks of each answer, its ranks and its places on the screen there, by ids that an import keeps; then its key."""
+        heard: dict[int, list[Any]] = defaultdict(list)
+        for pk in asked:
+            key, _, _, _, _, task, _, _, display_order, opened, _, source_id, *_ = found["judgements"][pk]
+            if task not in tasks:
+                continue
+            _, campaign, task_key, task_id, *_ = found["tasks"][task]
+            where = self.names.campaigns[campaign], task_id or task_key, source_id or key
+            slots = [slot[0] for slot in found["slots"][task]]
+            ranks = dict(found["ranks"].get(pk, ()))
+            shown = [slots[slot] for slot in _order_in(display_order)] if opened is not None else []
+            for candidate in set(slots).intersection(twins):
+                place = shown.index(candidate) if candidate in shown else -1
+                heard[candidate].append((*where, ranks.get(candidate, 0), place))
+        return {candidate: (sorted(heard[candidate]), found["candidates"][candidate][0]) for candidate in twins}
+
+    def _answers(self, slots: list[int], rows: Mapping[int, Row], ids: Mapping[int, str]) -> "_Answers":
         by_text = {rows[candidate][3]: candidate for candidate in slots}
         differ = len(by_text) == len(slots)
         if differ:
             ordered = [by_text[text_sha256] for text_sha256 in sorted(by_text)]
         else:
-            ordered = sorted(slots, key=lambda candidate: self._rank_of(rows[candidate]))
+            ordered = sorted(slots, key=lambda candidate: self._rank_of(rows[candidate], ids.get(candidate, "")))
         letters = dict(zip(ordered, self.names.letters, strict=False))
         found = _Answers([], letters, [letters[candidate] for candidate in slots], ordered, [], [])
         for candidate in ordered:
             self._add_answer(rows[candidate], found)
-        if not differ and len({(record["model"], record["text"]) for record in found.records}) < len(slots):
+            if candidate in ids:
+                found.records[-1]["id"] = ids[candidate]
+        known_by = {(record["model"], record["text"], record.get("id")) for record in found.records}
+        if not differ and len(known_by) < len(slots):
             # only then do two answers need more than themselves to be told apart
             for number, record in enumerate(found.records, 1):
-                record["id"] = str(number)
+                record.setdefault("id", str(number))
         return found
 
-    def _rank_of(self, row: Row) -> tuple[Any, ...]:
+    def _rank_of(self, row: Row, own: str) -> tuple[Any, ...]:
         """By content; the key settles only what no reader can tell apart."""
         key, _, arm, text_sha256, index, seed, *_ = row
-        return text_sha256, self.arms[arm][0]["model"], seed, index, key
+        said = self.arms[arm][0]
+        return text_sha256, said["model"], seed, int(own or 0), canonical_json(said), index, key
 
     def _add_answer(self, row: Row, answers: "_Answers") -> None:
         _, text, arm, _, _, seed, finish, n_prompt, n_completion, latency = row
@@ -153,26 +205,24 @@ class TaskLines:
 
     # ---- votes ----
 
-    def _votes(self, asked: Asked, found: Found) -> tuple[dict[int, "_Votes"], dict[str, dict[int, str]]]:
-        """The votes of each task, in their order; and for each prompt its tasks with their split."""
+    def _votes(self, asked: Asked, found: Found, ids: Mapping[int, str]) -> dict[int, "_Votes"]:
+        """The votes of each task, in their order. ``ids`` of the answers that need one, by candidate."""
         judgements, ranks, scores, flags = found["judgements"], found["ranks"], found["scores"], found["flags"]
         slots, candidates = found["slots"], found["candidates"]
         by_task: dict[int, _Votes] = {}
-        tasks: dict[str, dict[int, str]] = defaultdict(dict)
-        for pk, (split, prompt) in asked.items():
+        for pk in asked:
             _, _, _, _, _, task, annotator, *_ = row = judgements[pk]
             votes = by_task.get(task)
             if votes is None:
-                of_task = self._answers([candidate for (candidate,) in slots[task]], candidates)
+                of_task = self._answers([candidate for (candidate,) in slots[task]], candidates, ids)
                 votes = by_task[task] = _Votes(of_task, [], [])
-                tasks[prompt][task] = split
             votes.said.append(
                 _vote(row, votes, ranks.get(pk, ()), scores.get(pk, ()), flags.get((task, annotator), ()))
             )
         for votes in by_task.values():
             if len(votes.said) > 1:
                 votes.said.sort(key=lambda vote: (vote["annotator"], vote["time"], vote["vote_id"]))
-        return by_task, tasks
+        return by_task
 
 
 def readable(record: Record, write: Callable[[Record], bytes]) -> list[bytes]:
