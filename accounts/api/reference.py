@@ -91,8 +91,8 @@ def _answers(responses: Schema, found: Schema) -> Iterator[tuple[str, Body]]:
         media_type, content = next(iter(answer.get("content", {}).items()), nothing)
         if not media_type:
             yield code, Body(of="no body")
-        elif "json" not in media_type:
-            yield code, Body(of=f"a file (`{media_type}`)")
+        elif content["schema"].get("format") == "binary":
+            yield code, Body(of=f"a file ({', '.join(f'`{each}`' for each in answer['content'])})")
         else:
             yield code, _body(content["schema"], found)
 

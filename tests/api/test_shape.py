@@ -249,6 +249,14 @@ def test_the_reference_is_a_page_without_scripts_of_others(ravi: User) -> None:
     assert len(anchors) == len(set(anchors)) == n_operations
 
 
+def test_every_answer_that_has_a_body_says_what_is_in_it() -> None:
+    for group in groups_of(document()):
+        for operation in group.operations:
+            for code, answer in operation.answers:
+                assert answer.fields or (code == "204") == (answer.of == "no body"), operation.path
+                assert answer.of != "an object", operation.path
+
+
 def test_who_left_the_project_is_refused_at_once(api: Api, ravi: User, project: Project) -> None:
     create_token(membership=project.memberships.get(user=ravi), name="x", scopes=["read"])
     assert api.get("prompt-sets").status_code == 200

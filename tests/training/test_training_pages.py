@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from accounts.api.reference import document
 from accounts.models import AuditEvent, Project, Role
 from annotation.models import Campaign
 from config.env import ROOT
@@ -462,3 +463,20 @@ def test_the_api_lists_the_rows_without_a_pair_where_asked(lab):
     assert "chosen" in api.get(f"datasets/{snapshot.key}/rows?kind=pair").json()["results"][0]
     assert api.get(f"{rows}&kind=odd").status_code == 422
     assert api.get(f"datasets/{lab.snapshot.key}/rows?kind=unpaired").json() == {"results": [], "next": None}
+
+
+def test_a_preview_by_api_tells_what_its_schema_says(lab):
+    api = Api(lab.project, make_person("Ravi", lab.project, Role.RESEARCHER))
+    told = api.post("datasets/preview", {"campaigns": [lab.campaign.key]}).json()
+    schema = document()["components"]["schemas"]["Preview"]
+    assert set(told) == set(schema["properties"]) and set(schema["required"]) <= set(told)
+    assert (told["n_rows"], told["n_train"], told["n_test"], told["share"]) == (4, 3, 1, 1.0)
+    assert set(told["lengths"]) == {"chosen", "rejected", "chosen_longer"} and told["agreement"] is None
+    row = api.get(f"datasets/{lab.snapshot.key}/rows").json()["results"][0]
+    assert told["first_rows"][0].keys() == row.keys() <= document()["components"]["schemas"]["Row"]["properties"].keys()
+    assert told["dropped"] == [] and len(told["warnings"]) == 1
+    empty = api.post("datasets/preview", {"campaigns": [lab.campaign.key], "selection": {"tags": ["nope"]}}).json()
+    assert empty["dropped"] == [
+        {"reason": "other_tags", "n": 4, "of": "judgements", "words": "of prompts without the tags chosen"}
+    ]
+    assert empty["lengths"] is None and empty["first_rows"] == []

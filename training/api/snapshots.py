@@ -1,6 +1,6 @@
 """The API of frozen datasets: preview, freeze, their rows, files and lineage."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,21 @@ from training import freezing
 from training.blinding import hides_rows, note_rows_seen
 from training.formats.ballots import SPLITS
 from training.formats.files import UNPAIRED, name_of, row_and_lineage
+from training.formats.preference import COLUMNS, UNPAIRED_COLUMNS
 from training.models import Snapshot
-from training.previewing import dropped_in_words, preview, warnings_of
+from training.previewing import REASONS, dropped_in_words, preview, warnings_of
+from training.previewing import SnapshotPreview as Preview
 from training.selecting import freezable_campaigns
 from training.snapshots import check_snapshot, directory_of
 
 READERS = (Scope.READ, Scope.EXPORT)
+
+
+class DroppedSerializer(serializers.Serializer[Any]):
+    reason = serializers.ChoiceField(choices=list(REASONS))
+    n = serializers.IntegerField(help_text="how many")
+    of = serializers.ChoiceField(choices=["judgements", "pairs"], help_text="of what")
+    words = serializers.CharField(help_text="the reason in words")
 
 
 class SnapshotSerializer(serializers.ModelSerializer[Snapshot]):
@@ -38,7 +47,7 @@ class SnapshotSerializer(serializers.ModelSerializer[Snapshot]):
             "warnings", "sha256", "artifact_sha256",
         )  # fmt: skip
 
-    @extend_schema_field(serializers.ListField(child=serializers.JSONField()))
+    @extend_schema_field(DroppedSerializer(many=True))
     def get_dropped(self, snapshot: Snapshot) -> list[dict[str, Any]]:
         return _dropped(dropped_in_words(snapshot.counts)) if snapshot.is_ready else []
 
@@ -66,11 +75,68 @@ class NewSnapshotSerializer(RecipeSerializer):
     name = serializers.CharField(max_length=100)
 
 
-class PreviewSerializer(serializers.Serializer[Any]):
-    """What a freeze would give now: counts, what is dropped, agreement, the first rows."""
+class _MessageSerializer(serializers.Serializer[Any]):
+    role = serializers.CharField()
+    content = serializers.CharField()
 
-    def to_representation(self, found: Any) -> dict[str, Any]:
-        return {**asdict(found), "dropped": _dropped(found.dropped), "warnings": list(found.warnings)}
+
+class RowSerializer(serializers.Serializer[Any]):
+    """One row as it was frozen: of a pair, or (where asked for) of an answer without a pair, which has no more than its own columns."""
+
+    id = serializers.CharField(help_text=COLUMNS["id"])
+    prompt_id = serializers.CharField(help_text=COLUMNS["prompt_id"])
+    prompt = _MessageSerializer(many=True, help_text=COLUMNS["prompt"])
+    chosen = _MessageSerializer(many=True, required=False, help_text=COLUMNS["chosen"])
+    rejected = _MessageSerializer(many=True, required=False, help_text=COLUMNS["rejected"])
+    margin = serializers.FloatField(required=False, help_text=COLUMNS["margin"])
+    n_votes = serializers.IntegerField(help_text="judgements of this pair, or of this answer")
+    vote_share = serializers.FloatField(help_text="share of them that say what the row says")
+    weight = serializers.FloatField(required=False, help_text=COLUMNS["weight"])
+    completion = _MessageSerializer(
+        many=True, required=False, help_text=f"without a pair: {UNPAIRED_COLUMNS['completion']}"
+    )
+    label_ = serializers.BooleanField(required=False, help_text=f"without a pair: {UNPAIRED_COLUMNS['label']}")
+
+    def get_fields(self) -> dict[str, Any]:
+        # A serializer has a property ``label`` of its own.
+        return {name.rstrip("_"): field for name, field in super().get_fields().items()}
+
+    def to_representation(self, row: Any) -> Any:
+        return row  # to the byte
+
+
+class LengthsSerializer(serializers.Serializer[Any]):
+    chosen = serializers.FloatField(help_text="characters of a chosen answer, on average")
+    rejected = serializers.FloatField(help_text="characters of a rejected one")
+    chosen_longer = serializers.FloatField(help_text="share of the rows whose chosen answer is the longer one")
+
+
+class PreviewSerializer(serializers.Serializer[Any]):
+    """What a freeze would give now. Of many judgements only those of a sample of prompts are read: then the numbers are estimates."""
+
+    n_rows = serializers.IntegerField(help_text="pairs")
+    n_train = serializers.IntegerField()
+    n_test = serializers.IntegerField(help_text="pairs whose prompt is held out")
+    n_prompts = serializers.IntegerField()
+    n_holdout_prompts = serializers.IntegerField()
+    n_people = serializers.IntegerField()
+    n_judgements = serializers.IntegerField()
+    n_imported = serializers.IntegerField(help_text="of the judgements: votes of people elsewhere")
+    n_unpaired = serializers.IntegerField(help_text="answers without a pair")
+    dropped = serializers.SerializerMethodField(help_text="what is not in the rows, and why")
+    agreement = serializers.FloatField(
+        allow_null=True, help_text="of people who judged one pair; null where nobody judged one twice"
+    )
+    n_overlapping = serializers.IntegerField(help_text="pairs judged twice or more")
+    n_disputed = serializers.IntegerField(help_text="pairs on which people disagree")
+    lengths = LengthsSerializer(allow_null=True)
+    first_rows = RowSerializer(many=True, help_text="none where they are hidden")
+    warnings = serializers.ListField(child=serializers.CharField())
+    share = serializers.FloatField(help_text="of the prompts that were read; 1 for all")
+
+    @extend_schema_field(DroppedSerializer(many=True))
+    def get_dropped(self, found: Preview) -> list[dict[str, Any]]:
+        return _dropped(found.dropped)
 
 
 class _Snapshots(ProjectApi):
@@ -144,15 +210,6 @@ class RowFilterSerializer(serializers.Serializer[Any]):
     kind = serializers.ChoiceField(
         required=False, default="pair", choices=["pair", UNPAIRED], help_text="unpaired: answers without a pair"
     )
-
-
-class RowSerializer(serializers.Serializer[Any]):
-    """One row as it was frozen."""
-
-    id = serializers.CharField()
-
-    def to_representation(self, row: Any) -> Any:
-        return row
 
 
 class RowLineageSerializer(serializers.Serializer[Any]):
