@@ -30,6 +30,7 @@ class ExportSerializer(serializers.ModelSerializer[ExportJob]):
     erased_at = serializers.DateTimeField(
         source="snapshot.erased_at",
         read_only=True,
+        allow_null=True,
         help_text="when text in the dataset was erased last: its rows say so in its place",
     )
 
