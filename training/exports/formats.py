@@ -221,7 +221,7 @@ FORMATS: tuple[Format, ...] = (
         ),
         ("sampling, flags, the order shown, better answers that people wrote", NAMES), one_row="a task", numbered=("people",),
         back="tasks with every vote, its person, time, strength and scores, by an import of votes",
-        files=(RECORDS,),
+        files=(RECORDS, RECORDS),
     ),
     Format(
         "helpsteer3", "HelpSteer3 preference", "Judgements", "readers of nvidia/HelpSteer3", tasks.helpsteer,

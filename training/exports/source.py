@@ -1,6 +1,6 @@
 """The frozen files of one dataset, as an export reads them: line by line, in their fixed order."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ class Source:
     def __init__(self, directory: Path, options: Options) -> None:
         self.directory, self.options = directory, options
         self.n_read = 0
+        self.beat: Callable[[int], None] = lambda _: None  # to be called where no row comes for long
         self.campaigns: dict[str, Row] = {}
         self._models, self._people = Numbered("model"), Numbered("person")
 
@@ -59,31 +60,48 @@ class Source:
     # ---- judged tasks ----
 
     def tasks(self) -> Iterator[Row]:
-        """The judged tasks of the split; each names its campaign's description as ``campaign``. Names are hidden where asked."""
+        """The judged tasks of the split, with names hidden where asked."""
+        for task in self.judged():
+            self._hide(task)
+            yield task
+
+    def judged(self) -> Iterator[Row]:
+        """The judged tasks of the split, with all names; each has its campaign's description as ``campaign``."""
         split = "holdout" if self.options.split == "test" else "train"
-        for record in self.records():
+        for record in _whole(self._rows(self.directory / RECORDS)):
             if isinstance(record["campaign"], dict):
                 self.campaigns[record["campaign"]["id"]] = record["campaign"]
             elif record["split"] == split:
                 yield {**record, "campaign": self.campaigns[record["campaign"]]}
 
+    def judged_by_prompt(self) -> Iterator[list[Row]]:
+        for _, tasks in groupby(self.judged(), key=lambda task: task["prompt"]):
+            yield list(tasks)
+
     def records(self) -> Iterator[Row]:
-        """Every line of the full format, those of one task as one."""
+        """Every line of the full format, those of one task as one, with names hidden where asked."""
         for record in _whole(self._rows(self.directory / RECORDS)):
             if isinstance(record["campaign"], str):
                 self._hide(record)
             yield record
 
+    def model(self, name: str) -> str:
+        """What a model is called in this export."""
+        return name if self.options.models else self._models[name]
+
+    def person(self, name: str) -> str:
+        return name if self.options.people else self._people[name]
+
     def _hide(self, record: Row) -> None:
         if not self.options.models:
             for answer in record["answers"]:
-                hidden = self._models[answer["model"]]
+                hidden = self.model(answer["model"])
                 for name in NAMED_BY:
                     answer.pop(name, None)
                 answer["model"] = hidden
         if not self.options.people:
             for vote in record["votes"]:
-                vote["annotator"] = self._people[vote["annotator"]]
+                vote["annotator"] = self.person(vote["annotator"])
 
     # ---- lines ----
 

@@ -1,16 +1,21 @@
 """Formats made of the judged tasks: rankings with every vote, battles, better answers that people wrote, prompts."""
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator
 from datetime import datetime
+from hashlib import sha256
 from itertools import combinations, groupby
+from operator import itemgetter
 from typing import Any
 
 from training.exports.pairs import asked
 from training.exports.source import Row, Source
+from training.formats.canonical import canonical
 
 LETTERS = "abcdefghi"
 WINNERS = {"tie": "tie", "both_good": "tie", "both_bad": "tie (bothbad)"}
+BEAT_TASKS = 1000
 PLAIN_PREFERENCE = 2  # of -3 ... 3: "better", where nobody was asked how much
 
 
@@ -49,15 +54,45 @@ def write_ins(source: Source) -> Iterator[Row]:
                 }
 
 
+# Votes, and the tasks of one prompt, stand in an order that follows from what the format says of them, and from no name: an import
+# gives the same in the same order, and numbers people and models in the same order, too.
+
+
 def rankings(source: Source) -> Iterator[Row]:
     """A task a row, with what every person said of all its answers."""
-    for task in source.tasks():
-        yield {
-            "task": task["id"], "prompt": task["prompt"], "completions": [answer["text"] for answer in task["answers"]],
-            "models": [answer["model"] for answer in task["answers"]],
-            "rankings": [_ranking(vote, task) for vote in task["votes"]], "question": task["campaign"]["question"],
-            "tags": task.get("tags", []),
-        }  # fmt: skip
+    likeness = _likeness(source)
+    for tasks in source.judged_by_prompt():
+        for task in sorted(tasks, key=_content):
+            votes = [(_ranking(vote, task), vote["annotator"]) for vote in task["votes"]]
+            votes.sort(key=lambda vote: (canonical(vote[0]), likeness[vote[1]], vote[1]))
+            yield {
+                "task": task["id"], "prompt": task["prompt"], "completions": _texts(task),
+                "models": [source.model(answer["model"]) for answer in task["answers"]],
+                "rankings": [{"annotator": source.person(person), **said} for said, person in votes],
+                "question": task["campaign"]["question"], "tags": task.get("tags", []),
+            }  # fmt: skip
+
+
+def _likeness(source: Source) -> dict[str, int]:
+    """A number for all that each person said: who has the same one could be exchanged, and nobody would see it."""
+    found: dict[str, int] = defaultdict(int)
+    for number, task in enumerate(source.judged()):
+        content = sha256(canonical([task["prompt"], *_content(task)]))
+        for vote in task["votes"]:
+            said = content.copy()
+            said.update(canonical(_ranking(vote, task)))
+            found[vote["annotator"]] += int.from_bytes(said.digest()[:16], "big")
+        if number % BEAT_TASKS == 0:
+            source.beat(source.n_read)
+    return found
+
+
+def _content(task: Row) -> tuple[list[str], str]:
+    return _texts(task), task["id"]
+
+
+def _texts(task: Row) -> list[str]:
+    return [answer["text"] for answer in task["answers"]]
 
 
 def _ranking(vote: Row, task: Row) -> Row:
@@ -73,7 +108,7 @@ def _ranking(vote: Row, task: Row) -> Row:
         )
     said = "ranked" if "ranks" in vote or vote["choice"] in LETTERS else vote["choice"]
     return {
-        "annotator": vote["annotator"], "verdict": said, "ranks": ranks_of(vote, task), "strength": vote.get("strength"),
+        "verdict": said, "ranks": ranks_of(vote, task), "strength": vote.get("strength"),
         "scores": scores, "reasons": vote.get("reasons", []), "comment": vote.get("comment", ""), "time": vote["time"],
     }  # fmt: skip
 
@@ -83,22 +118,22 @@ def _ranking(vote: Row, task: Row) -> Row:
 
 def helpsteer(source: Source) -> Iterator[Row]:
     """Tasks of two answers: -3 (response 1 much better) to 3 (response 2 much better), for each vote and over all."""
-    for task in source.tasks():
-        if len(task["answers"]) != 2 or not task["votes"]:
-            continue
-        scores = [_seven(vote, task) for vote in task["votes"]]
-        yield {
-            "domain": (task.get("tags") or ["general"])[0],
-            "language": str(task.get("metadata", {}).get("language") or "english"),
-            "context": task["prompt"],
-            "response1": task["answers"][0]["text"],
-            "response2": task["answers"][1]["text"],
-            "overall_preference": _rounded(sum(scores) / len(scores)),
-            "individual_preference": [
-                {"score": score, "reasoning": _reasoning(vote)}
-                for score, vote in zip(scores, task["votes"], strict=True)
-            ],
-        }
+    for tasks in source.judged_by_prompt():
+        rows = [_preferred(task) for task in tasks if len(task["answers"]) == 2 and task["votes"]]
+        yield from sorted(rows, key=canonical) if len(rows) > 1 else rows
+
+
+def _preferred(task: Row) -> Row:
+    votes = sorted((_seven(vote, task), _reasoning(vote)) for vote in task["votes"])
+    return {
+        "domain": (task.get("tags") or ["general"])[0],
+        "language": str(task.get("metadata", {}).get("language") or "english"),
+        "context": task["prompt"],
+        "response1": task["answers"][0]["text"],
+        "response2": task["answers"][1]["text"],
+        "overall_preference": _rounded(sum(score for score, _ in votes) / len(votes)),
+        "individual_preference": [{"score": score, "reasoning": reasoning} for score, reasoning in votes],
+    }
 
 
 def _seven(vote: Row, task: Row) -> int:
@@ -124,22 +159,35 @@ def _reasoning(vote: Row) -> str:
 
 def battles(source: Source) -> Iterator[Row]:
     """A battle for each vote and each pair of its answers, the one shown first as a."""
-    for task in source.tasks():
-        language = str(task.get("metadata", {}).get("language") or "unknown")
-        turn = sum(message["role"] == "user" for message in task["prompt"])
-        for vote in task["votes"]:
-            ranks = ranks_of(vote, task)
-            shown = [LETTERS.index(letter) for letter in vote.get("order", LETTERS[: len(ranks)])]
-            for a, b in combinations(shown, 2):
-                tie = WINNERS.get(vote.get("choice", "tie"), "tie")
-                winner = tie if ranks[a] == ranks[b] else "model_a" if ranks[a] < ranks[b] else "model_b"
-                yield {
-                    "question_id": vote["vote_id"] if len(ranks) == 2 else f"{vote['vote_id']}-{LETTERS[a]}{LETTERS[b]}",
-                    "model_a": task["answers"][a]["model"], "model_b": task["answers"][b]["model"], "winner": winner,
-                    "judge": vote["annotator"], "conversation_a": _talk(task, a), "conversation_b": _talk(task, b),
-                    "turn": turn, "anony": not vote.get("unblinded", False), "language": language,
-                    "tstamp": datetime.fromisoformat(vote["time"]).timestamp(),
-                }  # fmt: skip
+    for tasks in source.judged_by_prompt():
+        turn = sum(message["role"] == "user" for message in tasks[0]["prompt"])
+        found = [each for task in tasks for vote in task["votes"] for each in _battles_of(vote, task)]
+        found.sort(key=itemgetter(0))
+        for (_, at, question, _, winner), task, vote, a, b in found:
+            yield {
+                "question_id": question, "model_a": source.model(task["answers"][a]["model"]),
+                "model_b": source.model(task["answers"][b]["model"]), "winner": winner, "judge": source.person(vote["annotator"]),
+                "conversation_a": _talk(task, a), "conversation_b": _talk(task, b), "turn": turn,
+                "anony": not vote.get("unblinded", False),
+                "language": str(task.get("metadata", {}).get("language") or "unknown"), "tstamp": at,
+            }  # fmt: skip
+
+
+Battle = tuple[
+    tuple[list[str], float, str, str, str], Row, Row, int, int
+]  # what it is sorted by, its task, vote, answers
+
+
+def _battles_of(vote: Row, task: Row) -> Iterator[Battle]:
+    """Sorted by its texts, in whatever order they were shown, by time and by the vote's id."""
+    ranks, texts = ranks_of(vote, task), _texts(task)
+    at = datetime.fromisoformat(vote["time"]).timestamp()
+    shown = [LETTERS.index(letter) for letter in vote.get("order", LETTERS[: len(ranks)])]
+    for a, b in combinations(shown, 2):
+        tie = WINNERS.get(vote.get("choice", "tie"), "tie")
+        winner = tie if ranks[a] == ranks[b] else "model_a" if ranks[a] < ranks[b] else "model_b"
+        question = vote["vote_id"] if len(ranks) == 2 else f"{vote['vote_id']}-{LETTERS[a]}{LETTERS[b]}"
+        yield (sorted((texts[a], texts[b])), at, question, texts[a], winner), task, vote, a, b
 
 
 def _talk(task: Row, answer: int) -> list[Row]:

@@ -35,6 +35,7 @@ def write_export(
 ) -> int:
     """Write the frozen ``directory`` to ``path``; returns the number of rows. Flat in memory, whatever its size."""
     source = Source(directory, options)
+    source.beat = beat
     counter = Counter(source, beat)
     if container == "zip":
         _write_factory(path, source, counter)
