@@ -27,6 +27,14 @@ MORE: list[Case] = [
     ("rankings", {}, {"task": "t", "prompt": sources.ASKED, "completions": ["a", "b"], "rankings": [
         {"annotator": "x", "ranks": [1, 2], "strength": 1, "scores": [{"criterion": "h", "ratings": [1, 2], "comparison": None}],
          "reasons": ["r"], "comment": "c", "time": "2026-01-01"}]}),
+    ("label-studio", {}, {"data": {"prompt": "p", "answer1": "x", "answer2": "y"}, "annotations": [{"result": [
+        {"type": "pairwise", "from_name": "pw", "to_name": "answer2,answer1", "value": {"selected": "left"}},
+        {"type": "rating", "from_name": "good_1", "to_name": "answer1", "value": {"rating": 4}},
+        {"type": "choices", "from_name": "why", "to_name": "prompt", "value": {"choices": ["short"]}}]}]}),
+    ("argilla", {}, {"fields": {"prompt": "p", "response_a": "x", "response_b": "y"}, "responses": {
+        "good_a": [{"value": 4, "user_id": "u"}], "good_b": [{"value": 5, "user_id": "u"}], "why": [{"value": ["s"], "user_id": "u"}]}}),
+    ("argilla-flat", {}, {"prompt": "p", "response_a": "x", "response_b": "y", "rank.responses": [["B", "A"], [{"value": "A", "rank": 1},
+        {"value": "B", "rank": 1}]], "rank.responses.users": ["u", "v"], "sure.responses": [3, None]}),
     ("votes", {}, outside.TASK),
     (MAPPED, SIDE_BY_SIDE, {"PROMPT": "p", "ANSWER_A": "x", "ANSWER_B": "y", "WINNER": "a", "MODEL_A": "m", "ANNOTATOR": 7,
                             "TIME": "2026-01-01", "ORDER": "ba", "more": {"a": [1]}}),

@@ -99,6 +99,22 @@ def test_a_row_without_its_answer_is_listed_and_can_be_skipped(project: Project)
     assert job.bad_rows[0]["line"] == 2 and job.bad_rows[0]["reason"].startswith("The row has no rejected")
 
 
+def test_what_a_tool_asked_besides_becomes_scores_and_reasons(project: Project) -> None:
+    said = [
+        {"type": "pairwise", "from_name": "pw", "to_name": "answer2,answer1", "value": {"selected": "left"}},
+        {"type": "rating", "from_name": "clear_1", "to_name": "answer1", "value": {"rating": 2}},
+        {"type": "rating", "from_name": "clear_2", "to_name": "answer2", "value": {"rating": 5}},
+        {"type": "choices", "from_name": "why", "to_name": "prompt", "value": {"choices": ["short"]}},
+    ]
+    task = {"data": {"prompt": "p", "answer1": "x", "answer2": "y"}, "annotations": [{"id": 5, "result": said}]}
+    job = import_votes(project, task)
+    assert job.status == "succeeded", (job.error, job.bad_rows)
+    judgement = Judgement.objects.get()
+    assert judgement.reasons == ["short"]
+    assert sorted(judgement.scores.values_list("criterion", "value")) == [("clear", 2), ("clear", 5)]
+    assert job.campaign is not None and violations(job.campaign) == []
+
+
 def test_a_cancelled_import_of_answers_leaves_nothing(project: Project) -> None:
     job = import_votes(project, {"prompt": "p", "completion": "x"}, {"prompt": "p", "completion": 3})
     assert (job.status, job.n_bad) == ("failed", 1)

@@ -1,31 +1,23 @@
 """Argilla 2.x: records as its ``records.to_json`` and ``to_list`` write them, nested or flattened.
 
-A ranking question orders the answers, a label question names one of them (or a tie), rating and text questions become a
-score of the task's only answer and a comment. Fields that are answers end in a number or a letter (response_1, response-b).
+A ranking question orders the answers, a label question names one of them (or a tie), a rating question whose name holds an
+answer's is a score of that answer, other labels are reasons, texts a comment. Fields that are answers end in a number or a letter
+(response_1, response-b).
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from annotation.protocol import MAX_LEVELS
-from annotation.votes.judged import CRITERION, Judged, Score, Vote
+from annotation.votes.judged import Judged, name_of
 from annotation.votes.parts import Row, answer, id_in, is_messages, judged, prompt_of, said
-from core.reading import Unusable
+from annotation.votes.sources.heard import ANSWER, Heard, Names, place_of, plain, settle
+from core.reading import Unusable, parse_json
 
-ANSWER = re.compile(r"(.*?(?:response|answer|completion|generation|output|candidate|text|reply)s?)[-_ ]*(\d|[a-i])$")
 ASKED = ("prompt", "instruction", "question", "query", "input", "messages", "chat", "context", "conversation", "text")
-TIES = {
-    "tie": "tie",
-    "both": "tie",
-    "equal": "tie",
-    "both good": "both_good",
-    "both bad": "all_bad",
-    "neither": "all_bad",
-}
+People = Mapping[str, Mapping[str, Any]]  # a person's id, or a space and a number -> question -> value
 
 
 def is_nested(rows: Sequence[Row]) -> bool:
@@ -43,34 +35,51 @@ def nested(row: Row, line: int, now: datetime) -> Judged:
         raise Unusable("The record has no fields, metadata and responses as objects.")
     people: dict[str, dict[str, Any]] = defaultdict(dict)
     for question, responses in given.items():
-        for number, response in enumerate(responses if isinstance(responses, list) else []):
+        for number, response in enumerate(_list(responses, f"The responses to {question[:40]}")):
             if not isinstance(response, dict):
-                raise Unusable(f"A response to {str(question)[:40]} is not an object.")
-            if response.get("status") not in (None, "submitted"):
-                continue  # drafts and discarded ones were not said
-            people[str(response.get("user_id") or f" {number}")][str(question)] = response.get("value")
+                raise Unusable(f"A response to {question[:40]} is not an object.")
+            _say(people, question, response.get("value"), response.get("user_id"), response.get("status"), number)
     return _judged(fields, metadata, people, line, id_in(row, "id"))
 
 
 def flat(row: Row, line: int, now: datetime) -> Judged:
     people: dict[str, dict[str, Any]] = defaultdict(dict)
-    for name, values in row.items():
-        if not name.endswith(".responses") or not isinstance(values, list):
+    for name, given in row.items():
+        if not name.endswith(".responses"):
             continue
-        users, statuses = row.get(f"{name}.users") or [], row.get(f"{name}.status") or []
-        if not isinstance(users, list) or not isinstance(statuses, list):
-            raise Unusable(
-                f"The columns {name[:40]}.users and {name[:40]}.status are not lists, one entry for each response."
+        values, users, statuses = (
+            _list(each, f"The column {column[:60]}")
+            for column, each in (
+                (name, given),
+                *((f"{name}.{of}", row.get(f"{name}.{of}")) for of in ("users", "status")),
             )
+        )
         for number, value in enumerate(values):
+            who = users[number] if number < len(users) else None
             status = statuses[number] if number < len(statuses) else None
-            if status in (None, "submitted"):
-                who = str(users[number]) if number < len(users) else f" {number}"
-                people[who][name.removesuffix(".responses")] = value
+            _say(people, name.removesuffix(".responses"), value, who, status, number)
     fields = {
         name: value for name, value in row.items() if "." not in name and name not in ("id", "_server_id", "status")
     }
     return _judged(fields, {}, people, line, id_in(row, "id"))
+
+
+def _list(value: Any, what: str) -> list[Any]:
+    """A list, also as JSON (CSV); an empty one where there is nothing."""
+    if isinstance(value, str) and value.startswith("["):
+        value = parse_json(value)
+    if not isinstance(value, list) and value not in (None, ""):
+        raise Unusable(f"{what} is not a list.")
+    return value or []
+
+
+def _say(people: dict[str, dict[str, Any]], question: str, value: Any, who: Any, status: Any, number: int) -> None:
+    if status not in (None, "submitted") or value in (None, "", []):
+        return  # drafts and discarded ones were not said
+    name = (name_of(who, "A user's id") if who is not None else "") or f" {number}"
+    if question in people[name]:
+        raise Unusable(f"One person answers {question[:40]} twice.")
+    people[name][question] = value
 
 
 @dataclass
@@ -81,24 +90,25 @@ class _Fields:
     answers: list[str] = field(default_factory=list)
 
 
-def _judged(
-    fields: Mapping[str, Any], metadata: Mapping[str, Any], people: Mapping[str, Mapping[str, Any]], line: int, own: str
-) -> Judged:
+def _judged(fields: Mapping[str, Any], metadata: Mapping[str, Any], people: People, line: int, own: str) -> Judged:
     roles = _roles(fields, people)
     answers = [answer(said(fields[name], name), metadata.get(f"{name}_model")) for name in roles.answers]
     rest = {name: value for name, value in fields.items() if name != roles.prompt and name not in roles.answers}
     rest |= {name: value for name, value in metadata.items() if not name.endswith("_model")}
     prompt = prompt_of(rest, fields[roles.prompt], line, used=())
-    votes = [_vote(said_by, roles.answers, "" if who.startswith(" ") else who) for who, said_by in people.items()]
-    return judged(line, prompt, answers, [vote for vote in votes if vote is not None], id=own)
+    names = tuple(roles.answers)
+    heard = {who: _heard(said_by, names) for who, said_by in people.items()}
+    settle([*heard.values()])
+    votes = [each.vote("" if who.startswith(" ") else who) for who, each in heard.items()]
+    return judged(line, prompt, answers, votes, id=own)
 
 
-def _roles(fields: Mapping[str, Any], people: Mapping[str, Mapping[str, Any]]) -> _Fields:
+def _roles(fields: Mapping[str, Any], people: People) -> _Fields:
     usable = [name for name, value in fields.items() if isinstance(value, str) or is_messages(value)]
     answers = [name for name in usable if ANSWER.match(name.casefold())]
     if len(answers) < 2:
-        options = {_plain(value) for by in people.values() for values in by.values() for value in _options(values)}
-        answers = [name for name in usable if _plain(name) in options] or answers
+        options = {plain(value) for by in people.values() for values in by.values() for value in _options(values)}
+        answers = [name for name in usable if plain(name) in options] or answers
     rest = [name for name in usable if name not in answers]
     prompt = next((name for wanted in ASKED for name in rest if name.casefold() == wanted), rest[0] if rest else "")
     if not prompt:
@@ -117,44 +127,34 @@ def _options(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else []
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"[-_ ]", "", name).casefold()
-
-
-def _vote(said_by: Mapping[str, Any], answers: Sequence[str], who: str) -> Vote | None:
-    places = {_plain(name): number for number, name in enumerate(answers)}
-    verdict, ranks, comment = "", (1,) * len(answers), []
-    scores: list[Score] = []
+def _heard(said_by: Mapping[str, Any], answers: Names) -> Heard:
+    heard = Heard(answers)
     for question, value in said_by.items():
-        if isinstance(value, list) and value and {_plain(each) for each in _options(value)} == set(places):
-            ranks = _ranks(value, places)
-            verdict = "ranked" if len(set(ranks)) > 1 else "tie"
-        elif isinstance(value, str) and (_plain(value) in places or value.strip().casefold() in TIES):
-            verdict, ranks = _label(value, places)
-        elif isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_LEVELS and len(answers) == 1:
-            name = re.sub(r"[^a-z0-9_]", "_", question.casefold())
-            if CRITERION.fullmatch(name):
-                scores.append((name, 0, value))
-        elif isinstance(value, str) and value:
-            comment.append(value)
-    if not verdict and not scores:
-        return None
-    return Vote(verdict or "tie", ranks, who, scores=tuple(scores), comment="\n\n".join(comment))
+        if isinstance(value, str):
+            if not heard.choose_option(question, value):
+                heard.comments += (value,)
+        elif isinstance(value, list):
+            _listed(heard, question, value)
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            heard.rate(question, value)
+        else:
+            raise Unusable(f"The response to {question[:40]} is of a kind that is not understood.")
+    return heard
 
 
-def _ranks(value: Sequence[Any], places: Mapping[str, int]) -> tuple[int, ...]:
-    """Ranks of an ordered list of options, or of options with a rank each."""
-    ranks = [0] * len(places)
-    for number, (each, option) in enumerate(zip(value, _options(value), strict=True), 1):
-        rank = each.get("rank") if isinstance(each, dict) else None
-        ranks[places[_plain(option)]] = rank if isinstance(rank, int) else number
-    closed = {rank: number for number, rank in enumerate(sorted(set(ranks)), 1)}
-    return tuple(closed[rank] for rank in ranks)
-
-
-def _label(value: str, places: Mapping[str, int]) -> tuple[str, tuple[int, ...]]:
-    if _plain(value) not in places:
-        return TIES[value.strip().casefold()], (1,) * len(places)
-    if len(places) != 2:
-        raise Unusable("A label for the best of more than two answers says nothing of the others.")
-    return "ranked", (1, 2) if places[_plain(value)] == 0 else (2, 1)
+def _listed(heard: Heard, question: str, value: Sequence[Any]) -> None:
+    """An order of all answers, as options or as options with a rank each; or labels that name none of them: reasons."""
+    options = _options(value)
+    places = [place for option in options if (place := place_of(option, heard.answers)) is not None]
+    if len(places) == len(options) > 1 and sorted(places) == list(range(len(heard.answers))):
+        ranks = [0] * len(places)
+        for number, (each, place) in enumerate(zip(value, places, strict=True), 1):
+            rank = each.get("rank") if isinstance(each, dict) else None
+            ranks[place] = rank if isinstance(rank, int) else number
+        heard.rank(question, ranks)
+    elif places:
+        raise Unusable(f"The response to {question[:40]} does not order every answer once.")
+    elif all(isinstance(each, str) for each in value):
+        heard.reasons += tuple(value)
+    else:
+        raise Unusable(f"The response to {question[:40]} is of a kind that is not understood.")

@@ -1,18 +1,19 @@
-"""Label Studio's JSON export: tasks with data and annotations by Pairwise (left, right) or Ranker (ids in order).
+"""Label Studio's JSON export: tasks with data and annotations by Pairwise (left, right), Ranker (ids in order) or Choices.
 
-The first answer of a task stands on the left, so a pairwise vote says how it was shown; a ranker's does not.
+The first answer of a task stands on the left, unless the control names them the other way round, so a pairwise vote says how
+it was shown; a ranker's does not. Ratings of an answer are scores, other choices reasons, texts a comment.
 """
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from annotation.votes.judged import MAX_SECONDS, Judged, Vote, name_of
 from annotation.votes.parts import Row, answer, id_in, is_missing, judged, prompt_of, said, time_in
-from annotation.votes.sources.argilla import ANSWER, ASKED
+from annotation.votes.sources.argilla import ASKED
+from annotation.votes.sources.heard import ANSWER, Heard, Names, place_of, settle
 from core.reading import Unusable
-
-SELECTED = {"left": (1, 2), "right": (2, 1)}
 
 
 def recognises(rows: Sequence[Row]) -> bool:
@@ -28,7 +29,7 @@ def read(row: Row, line: int, now: datetime) -> Judged:
     if not asked:
         raise Unusable("The task's data have no prompt (a key such as prompt, question or text).")
     prompt = prompt_of(data, data[asked], line, used={asked, *used})
-    votes = [vote for each in annotations if (vote := _vote(each, ids, now)) is not None]
+    votes = _votes(annotations, tuple(ids), now)
     answers = [answer(text, model) for text, model in zip(texts, models, strict=True)]
     return judged(line, prompt, answers, votes, id=id_in(row, "id"))
 
@@ -48,38 +49,90 @@ def _answers(data: Mapping[str, Any]) -> tuple[list[str], list[str], list[Any], 
     return names, [data[name] for name in names], models, {*names, *(f"{name}_model" for name in names)}
 
 
-def _vote(annotation: Any, ids: Sequence[str], now: datetime) -> Vote | None:
-    if not isinstance(annotation, dict) or annotation.get("was_cancelled"):
-        return None  # a skipped task was not judged
-    about: dict[str, Any] = {"comment": ""}
-    verdict, ranks = "", (1,) * len(ids)
-    order: tuple[int, ...] = ()
-    results = annotation.get("result") or []
-    if not isinstance(results, list):
-        raise Unusable("The result of an annotation is not a list.")
-    for result in results:
-        value = result.get("value") if isinstance(result, dict) else None
-        if not isinstance(value, dict):
-            continue
-        if result.get("type") == "pairwise":
-            selected = value.get("selected")
-            if not isinstance(selected, str) or selected not in SELECTED or len(ids) != 2:
-                raise Unusable("A pairwise result selects left or right of two answers.")
-            verdict, ranks, order = "ranked", SELECTED[selected], (0, 1)
-        elif result.get("type") == "ranker":
-            verdict, ranks = "ranked", _ranked(value.get("ranker"), ids)
-        elif isinstance(value.get("text"), (str, list)):
-            parts = value["text"] if isinstance(value["text"], list) else [value["text"]]
-            about["comment"] = "\n\n".join([about["comment"], *map(str, parts)]).strip()
-    if not verdict:
-        return None
+def _votes(annotations: Sequence[Any], ids: Names, now: datetime) -> list[Vote]:
+    heard: list[tuple[Heard, dict[str, Any]]] = []
+    for annotation in annotations:
+        if not isinstance(annotation, dict):
+            raise Unusable("An annotation is not an object.")
+        if annotation.get("was_cancelled"):
+            continue  # a skipped task was not judged
+        found, order = _heard(annotation.get("result") or [], ids)
+        heard.append((found, {"order": order, **_about(annotation, now)}))
+    said = [each for each in heard if each[0].has_said()]
+    if heard and not said:
+        raise Unusable("The task has annotations, and nothing is said in them.")
+    settle([each for each, _ in said])
+    return [each.vote(**about) for each, about in said]
+
+
+def _about(annotation: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """Who said it, when, in which time, under which id."""
+    about: dict[str, Any] = {
+        "who": _annotator(annotation.get("completed_by")), "at": time_in(annotation, "created_at", now),
+        "id": id_in(annotation, "id"),
+    }  # fmt: skip
     seconds = annotation.get("lead_time")
     if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and 0 <= seconds <= MAX_SECONDS:
         about["seconds"] = float(seconds)
-    return Vote(
-        verdict, ranks, _annotator(annotation.get("completed_by")), order=order, at=time_in(annotation, "created_at", now),
-        id=id_in(annotation, "id"), **about,
-    )  # fmt: skip
+    return about
+
+
+def _heard(results: Any, ids: Names) -> tuple[Heard, tuple[int, ...]]:
+    """(what is said, the order in which the answers stood, where a pairwise result shows it)"""
+    if not isinstance(results, list):
+        raise Unusable("The result of an annotation is not a list.")
+    heard = Heard(ids)
+    order: tuple[int, ...] = ()
+    for result in results:
+        value = result.get("value") if isinstance(result, dict) else None
+        if not isinstance(value, dict):
+            raise Unusable("A result of an annotation is not an object with a value.")
+        kind, name, to = result.get("type"), str(result.get("from_name") or result.get("type")), result.get("to_name")
+        if kind == "pairwise":
+            order = _pairwise(heard, name, value.get("selected"), to)
+        elif kind == "ranker":
+            heard.rank(name, _ranked(value.get("ranker"), ids))
+        elif kind == "choices":
+            _choices(heard, name, value.get("choices"), to)
+        elif kind in ("rating", "number"):
+            heard.rate(name, value.get(kind), place_of(to, ids) if isinstance(to, str) else None)
+        elif kind in ("textarea", None) and isinstance(value.get("text"), (str, list)):
+            parts = value["text"] if isinstance(value["text"], list) else [value["text"]]
+            heard.comments += tuple(text for part in parts if (text := str(part).strip()))
+        else:
+            raise Unusable(f"The result {name[:40]} is of a kind that is not understood ({str(kind)[:40]}).")
+    return heard, order
+
+
+def _pairwise(heard: Heard, name: str, selected: Any, to: Any) -> tuple[int, ...]:
+    """The order shown: left is the first answer, or the one that the control names first."""
+    ids = heard.answers
+    if selected not in ("left", "right") or len(ids) != 2:
+        raise Unusable("A pairwise result selects left or right of two answers.")
+    order = _named(to, ids) if isinstance(to, str) else (0, 1)
+    better = order[0] if selected == "left" else order[1]
+    heard.choose(name, "ranked", (2, 1) if better else (1, 2))
+    return order
+
+
+@lru_cache(maxsize=256)
+def _named(to: str, ids: Names) -> tuple[int, ...]:
+    """The order in which a control such as “answer2,answer1” names the answers, as far as it does."""
+    places = [place_of(name, ids) for name in to.split(",")]
+    if len(places) != 2 or places == [None, None]:
+        return (0, 1)
+    if places[0] == places[1]:
+        raise Unusable(f"The pairwise result names one answer twice ({to[:40]}).")
+    return (0, 1) if places[0] == 0 or places[1] == 1 else (1, 0)
+
+
+def _choices(heard: Heard, name: str, options: Any, to: Any) -> None:
+    """One option that names an answer, or a tie, is the choice; others are reasons, with the answer that they are about."""
+    if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
+        raise Unusable(f"The choices of {name[:40]} are not a list of texts.")
+    about = to if isinstance(to, str) and place_of(to, heard.answers) is not None else ""
+    if about or len(options) != 1 or not heard.choose_option(name, options[0]):
+        heard.reasons += tuple(f"{about}: {option}" if about else option for option in options)
 
 
 def _annotator(value: Any) -> str:

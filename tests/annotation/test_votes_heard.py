@@ -1,0 +1,250 @@
+"""What people said in Argilla and Label Studio: options by many names, ratings, two questions at once; nothing goes without a word."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from annotation.votes.judged import Judged, Vote
+from annotation.votes.sources import argilla, label_studio
+from annotation.votes.sources.heard import place_of, rated_by
+from core.reading import Unusable
+
+NOW = datetime(2026, 2, 1, tzinfo=UTC)
+LETTERS, NUMBERS = ("response_a", "response_b"), ("response1", "response2")
+
+
+def record(names: tuple[str, ...] = LETTERS, **responses: Any) -> Judged:
+    """An Argilla record where Ana (and after her Ben) responded."""
+    said = {
+        question: [{"value": value, "user_id": who} for who, value in zip(("ana", "ben"), _list(given), strict=False)]
+        for question, given in responses.items()
+    }
+    fields = {"prompt": "Why?", **{name: f"text of {name}" for name in names}}
+    return argilla.nested({"id": "r", "fields": fields, "responses": said}, 1, NOW)
+
+
+def _list(given: Any) -> list[Any]:
+    return given if isinstance(given, list) else [given]
+
+
+def task(*results: Mapping[str, Any], more: Any = ()) -> Judged:
+    """A Label Studio task with one annotation of these results."""
+    data = {"prompt": "Why?", "answer1": "x", "answer2": "y"}
+    annotations = [{"id": 5, "completed_by": 1, "result": list(results)}, *more]
+    return label_studio.read({"id": 1, "data": data, "annotations": annotations}, 1, NOW)
+
+
+def result(kind: str, name: str, to: str = "answer1,answer2", **value: Any) -> dict[str, Any]:
+    return {"type": kind, "from_name": name, "to_name": to, "value": value}
+
+
+def pairwise(selected: str, name: str = "pw", to: str = "answer1,answer2") -> dict[str, Any]:
+    return result("pairwise", name, to, selected=selected)
+
+
+def only(judged: Judged) -> Vote:
+    [vote] = judged.votes
+    return vote
+
+
+# ---- names of answers ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("names", [LETTERS, NUMBERS, ("Answer-A", "Answer-B"), ("output_0", "output_1")])
+@pytest.mark.parametrize(
+    ("first", "second"), [("A", "B"), ("a", "b"), ("first", "Second"), ("left", "right"), ("Response A", "option b"),
+                          ("A is better", "B is better")],
+)  # fmt: skip
+def test_an_option_names_an_answer_in_many_ways(names: tuple[str, str], first: str, second: str) -> None:
+    assert (place_of(first, names), place_of(second, names)) == (0, 1)
+    assert (place_of(names[0].upper(), names), place_of(names[1], names)) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("word", "names", "place"),
+    [
+        ("1", NUMBERS, 0), ("2", LETTERS, 1), ("1", ("output_0", "output_1"), 1), ("0", ("output_0", "output_1"), 0),
+        ("2", ("output_0", "output_1"), None), ("c", LETTERS, None), ("", LETTERS, None), ("better", LETTERS, None),
+        ("first", ("response_b", "response_a"), None), ("a", ("response_b", "response_a"), 1),
+        ("a is slightly better", LETTERS, None), ("a", ("response",), None), ("response", ("response",), 0),
+    ],
+)  # fmt: skip
+def test_only_a_clear_name_is_one(word: str, names: tuple[str, ...], place: int | None) -> None:
+    assert place_of(word, names) == place
+
+
+@given(st.text(max_size=80))
+def test_any_text_names_an_answer_or_none(word: str) -> None:
+    assert place_of(word, LETTERS) in (0, 1, None)
+    criterion, place = rated_by(word, LETTERS)
+    assert criterion and place in (0, 1, None)
+
+
+@pytest.mark.parametrize(
+    ("question", "found"),
+    [
+        ("rating_response_a", ("rating", 0)), ("Response-B quality", ("quality", 1)), ("response_a", ("rating", 0)),
+        ("helpful_b", ("helpful", 1)), ("helpful_answer_b", ("helpful", 1)), ("helpful", ("helpful", None)),
+        ("question_a", ("question_a", None)), ("helpful_1", ("helpful_1", None)),
+    ],
+)  # fmt: skip
+def test_a_question_of_ratings_names_its_answer(question: str, found: tuple[str, int | None]) -> None:
+    assert rated_by(question, LETTERS) == found
+
+
+# ---- Argilla ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("names", "options"), [(LETTERS, ["A", "B"]), (NUMBERS, ["1", "2"]), (LETTERS, ["first", "tie"])]
+)
+def test_options_by_other_names_are_votes(names: tuple[str, ...], options: list[str]) -> None:
+    ana, ben = record(names, preference=options).votes
+    assert (ana.verdict, ana.ranks, ana.comment) == ("ranked", (1, 2), "")
+    assert (ben.verdict, ben.ranks) == (("tie", (1, 1)) if options[1] == "tie" else ("ranked", (2, 1)))
+
+
+def test_ratings_of_each_answer_are_scores_and_say_which_is_better_where_nobody_chooses() -> None:
+    rated = {"helpful_response_a": 2, "helpful_response_b": 4}
+    vote = only(record(**rated))
+    assert (vote.verdict, vote.ranks, vote.scores) == ("ranked", (2, 1), (("helpful", 0, 2), ("helpful", 1, 4)))
+    vote = only(record(**rated, preference="A", safe_a=1))
+    assert (vote.ranks, vote.scores[2:]) == ((1, 2), (("safe", 0, 1),)), "what people chose is theirs to say"
+    assert only(record(helpful_a=3, helpful_b=3)).verdict == "tie"
+
+
+def test_what_is_about_no_answer_is_kept_with_the_vote() -> None:
+    said = {"preference": "A", "confidence": 4, "tone": "dry", "why": [["short", "clear"]]}
+    vote = only(record(**said))
+    assert (vote.comment, vote.reasons, vote.scores) == ("confidence: 4\n\ndry", ("short", "clear"), ())
+
+
+@pytest.mark.parametrize(
+    ("responses", "reason"),
+    [
+        ({"helpful": "A", "safe": "B"}, r"answers two questions by choosing \(helpful, safe\): keep one of them"),
+        ({"helpful": ["A", None], "safe": [None, "B"]}, "answers two questions"),
+        ({"helpful": "A", "safe": [["response_b", "response_a"]]}, "answers two questions"),
+        ({"preference": "C"}, "no vote in it that is understood: “C”"),
+        ({"preference": ["A", ""], "why": [None, "so"]}, "no vote in it that is understood: “so”"),
+        ({"quality": 4}, "no vote in it that is understood: “quality: 4”"),
+        ({"helpful_a": 4}, "helpful does not rate every answer"),
+        ({"helpful_a": 4, "helpful_b": 2, "safe_a": 1, "safe_b": 3}, "rated by helpful, safe, and nothing says"),
+        ({"preference": "A", "helpful_b": 0}, "helpful_b is not a whole number from 1 to 10"),
+        ({"preference": [["response_a"]]}, "does not order every answer once"),
+        ({"preference": [["response_a", "response_a", "response_b"]]}, "does not order every answer once"),
+        ({"preference": "A", "spans": [[{"label": "x", "start": 0, "end": 3}]]}, "of a kind that is not understood"),
+        ({"preference": True}, "of a kind that is not understood"),
+    ],
+)  # fmt: skip
+def test_a_response_that_is_no_vote_or_two_is_told(responses: dict[str, Any], reason: str) -> None:
+    with pytest.raises(Unusable, match=reason):
+        record(**responses)
+
+
+def test_a_record_without_responses_holds_answers_that_nobody_has_judged() -> None:
+    assert record().votes == () and record(preference=[None, ""]).votes == ()
+    drafts = {"preference": [{"value": "A", "user_id": "ana", "status": "draft"}]}
+    fields = {"prompt": "Why?", "response_a": "x", "response_b": "y"}
+    assert argilla.nested({"fields": fields, "responses": drafts}, 1, NOW).votes == ()
+
+
+def test_flattened_records_say_the_same_in_cells_of_csv() -> None:
+    row = {
+        "prompt": "Why?",
+        "response_a": "x",
+        "response_b": "y",
+        "p.responses": '["B"]',
+        "p.responses.users": '["ana"]',
+    }
+    vote = only(argilla.flat(row, 1, NOW))
+    assert (vote.annotator, vote.ranks) == ("ana", (2, 1))
+    with pytest.raises(Unusable, match=r"The column p\.responses is not a list"):
+        argilla.flat({**row, "p.responses": "B"}, 1, NOW)
+    with pytest.raises(Unusable, match="answers p twice"):
+        argilla.flat({**row, "p.responses": ["A", "B"], "p.responses.users": ["ana", "ana"]}, 1, NOW)
+    nameless = argilla.flat({**row, "p.responses": ["A", "B"], "p.responses.users": [None, None]}, 1, NOW)
+    assert [vote.annotator for vote in nameless.votes] == ["", ""]
+
+
+# ---- Label Studio ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("to", "order"),
+    [
+        ("answer1,answer2", (0, 1)),
+        ("answer2,answer1", (1, 0)),
+        ("Answer2, other", (1, 0)),
+        ("txt1,txt2", (0, 1)),
+        ("", (0, 1)),
+    ],
+)
+def test_left_is_the_answer_that_the_control_names_first(to: str, order: tuple[int, ...]) -> None:
+    vote = only(task(pairwise("left", to=to)))
+    assert vote.order == order and vote.ranks[order[0]] == 1
+    assert only(task(pairwise("right", to=to))).ranks[order[1]] == 1
+
+
+@pytest.mark.parametrize(
+    ("choice", "verdict", "ranks"),
+    [
+        ("Left is better", "ranked", (1, 2)),
+        ("answer2", "ranked", (2, 1)),
+        ("Tie", "tie", (1, 1)),
+        ("Neither", "all_bad", (1, 1)),
+    ],
+)
+def test_choices_that_name_an_answer_are_votes(choice: str, verdict: str, ranks: tuple[int, ...]) -> None:
+    vote = only(task(result("choices", "which", "prompt", choices=[choice])))
+    assert (vote.verdict, vote.ranks, vote.order) == (verdict, ranks, ())
+
+
+def test_ratings_and_choices_beside_a_pair_are_kept() -> None:
+    vote = only(
+        task(
+            pairwise("left"), result("rating", "helpful_left", "answer1", rating=4), result("number", "helpful_right", "answer2", number=2),
+            result("rating", "confidence", "prompt", rating=5), result("choices", "why", "prompt", choices=["short", "clear"]),
+            result("choices", "tone", "answer2", choices=["rude"]), result("textarea", "note", "prompt", text=["so", " "]),
+        )
+    )  # fmt: skip
+    assert vote.scores == (("helpful", 0, 4), ("helpful", 1, 2))
+    assert vote.reasons == ("short", "clear", "answer2: rude")
+    assert vote.comment == "confidence: 5\n\nso"
+
+
+@pytest.mark.parametrize(
+    ("results", "reason"),
+    [
+        ([pairwise("left", "help"), pairwise("right", "safe")], r"two questions by choosing \(help, safe\)"),
+        ([pairwise("left"), pairwise("left")], "One person answers pw twice"),
+        ([pairwise("left"), result("choices", "tie", "prompt", choices=["tie"])], "two questions"),
+        ([pairwise("left", to="answer1,answer1")], "names one answer twice"),
+        ([pairwise("left"), result("hypertextlabels", "span", text="x", labels=["y"])], "not understood .hypertextlabels."),
+        ([result("choices", "safe", "prompt", choices=["Yes"])], "no vote in it that is understood: “Yes”"),
+        ([result("rating", "good", "prompt", rating=4)], "no vote in it that is understood: “good: 4”"),
+        ([result("rating", "good", "answer1", rating=None)], "The rating good is not a number"),
+        ([result("choices", "safe", "prompt", choices="Yes")], "not a list of texts"),
+        (["left"], "not an object with a value"),
+        ([], "nothing is said in them"),
+    ],
+)  # fmt: skip
+def test_a_result_that_is_no_vote_or_two_is_told(results: list[Any], reason: str) -> None:
+    with pytest.raises(Unusable, match=reason):
+        task(*results)
+
+
+def test_an_annotation_without_a_word_beside_another_says_nothing() -> None:
+    assert len(task(pairwise("left"), more=[{"id": 6, "result": []}]).votes) == 1
+    assert task(pairwise("left"), more=[{"id": 6, "was_cancelled": True, "result": 3}]).votes[0].ranks == (1, 2)
+
+
+def test_a_task_without_annotations_holds_answers_that_nobody_has_judged() -> None:
+    data = {"prompt": "Why?", "answer1": "x", "answer2": "y"}
+    skipped = {"was_cancelled": True, "result": []}
+    assert label_studio.read({"data": data, "annotations": []}, 1, NOW).votes == ()
+    assert label_studio.read({"data": data, "annotations": [skipped]}, 1, NOW).votes == ()
