@@ -34,6 +34,7 @@ bench: setup ## run the benchmarks and write benchmarks/results/*.json
 docs: setup ## write the generated pages: .env.example, docs/reference, figures in the README
 	$(PY) scripts/settings_reference.py
 	$(PY) scripts/export_formats.py
+	$(PY) scripts/recipe_reference.py
 	$(PY) scripts/api_reference.py
 	$(PY) scripts/figures.py
 

@@ -18,12 +18,13 @@ INTRODUCTION = """# The REST API
 
 All that the pages do, by script. A site shows this page at `/api-reference/`, and the same as an OpenAPI document at
 `GET /api/v1/schema/` (`?format=json` for JSON).
-[How to use it](../how-to/use-the-api.md) begins with an example that runs.
+[How to use it](../how-to/use-the-api.md) begins with an example that runs; [Recipes](recipes.md) says what the settings of a dataset do.
 
 - **Token**: `Authorization: Bearer wst_...`, made on a project's Tokens page: of one person, in one project, with scopes, for a time.
   It never allows more than its owner may do at that moment. A token in an address is never read.
 - **Lists** are pages: `{"results": [...], "next": address or null}`; `limit` (1-200) and `cursor` choose. A filter that is not named
   here is refused (422).
+- **Fields within a field** stand in braces after it: of the object in it, or of each object in a list. `?` marks what may be left out.
 - **Objects** and files have an `ETag`. `If-None-Match` with it is answered with 304 while it stands; a change with `If-Match` is
   refused (412) where somebody else has changed it meanwhile.
 - **Errors** have one shape: `{"error": sentence, "how": what to do, "fields": {name: [sentences]}, "request_id": ...}`. 400 cannot be
@@ -82,9 +83,16 @@ def _body(body: "Body") -> str:
     return ("a page of " if body.is_page else "") + (", ".join(map(_field, body.fields)) or body.of)
 
 
-def _field(field: "Field", *, is_marked: bool = True) -> str:
-    words = f" ({field.words})" if field.words else ""
-    return f"`{field.name}`" + ("?" if field.is_optional and is_marked else "") + words
+def _field(field: "Field", *, is_marked: bool = True, is_within: bool = False) -> str:
+    """With what it means; of a field within another one only its values, as the line is long enough."""
+    words = f" ({field.words})" if field.words and (field.is_choice or not is_within) else ""
+    within = ", ".join(_field(each, is_within=True) for each in field.fields)
+    return (
+        f"`{field.name}`"
+        + ("?" if field.is_optional and is_marked else "")
+        + words
+        + (f" {{{within}}}" if within else "")
+    )
 
 
 def main() -> int:

@@ -41,33 +41,43 @@ PROMPT = "task__prompt"
 class Selection(BaseModel):
     """Which judgements go in, of the campaigns chosen. Frozen into the snapshot; what is empty chooses nothing and leaves nothing out.
 
-    rounds          numbers; only campaigns of these rounds
-    tags            prompts with at least one of them
-    since, until    days (UTC) of the judgement, both included
-    models          keys of model versions; answers by others are taken out of a ranking, as are those by ``not_models``
-    only_current_policy  filled into ``models`` at the freeze: the version that is live then
-    annotators      pseudonyms; nobody else, and none of ``not_annotators``
-    without_flags   kinds: tasks so flagged stay out, and answers so flagged are taken out of a ranking, while the flag is open or upheld
-    max_per_annotator  judgements of one person, those whose prompts have the lowest hashes
+    The descriptions are the page docs/reference/recipes.md and the schema of the API.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    with_simulated: bool = False
-    with_unblinded: bool = False
-    with_ai: bool = False
-    with_adjudicated: bool = False
-    only_current_policy: bool = False
-    rounds: tuple[int, ...] = ()
-    tags: tuple[str, ...] = ()
-    since: date | None = None
-    until: date | None = None
-    models: tuple[str, ...] = ()
-    not_models: tuple[str, ...] = ()
-    annotators: tuple[str, ...] = ()
-    not_annotators: tuple[str, ...] = ()
-    without_flags: tuple[Flag.Kind, ...] = ()
-    max_per_annotator: int | None = Field(None, ge=1)
+    with_simulated: bool = Field(False, description="judgements of simulated people go in, too")
+    with_unblinded: bool = Field(
+        False, description="judgements by people who could have seen which model wrote an answer go in, too"
+    )
+    with_ai: bool = Field(False, description="judgements by a machine go in, too")
+    with_adjudicated: bool = Field(
+        False, description="verdicts of an adjudicator go in, and stand over the votes on the same task"
+    )
+    only_current_policy: bool = Field(
+        False,
+        description="only answers of the version that is live at the freeze, whose key is recorded in `models`; "
+        "where models are given, those count instead",
+    )
+    rounds: tuple[int, ...] = Field((), description="only judgements of campaigns of these rounds, by their numbers")
+    tags: tuple[str, ...] = Field((), description="only judgements of prompts with at least one of these tags")
+    since: date | None = Field(None, description="only judgements of this day (UTC) and later ones")
+    until: date | None = Field(None, description="only judgements of this day (UTC) and earlier ones")
+    models: tuple[str, ...] = Field(
+        (),
+        description="only answers of these model versions, by their keys; others are taken out of a ranking, and a judgement with "
+        "fewer than two answers left stays out",
+    )
+    not_models: tuple[str, ...] = Field((), description="no answers of these model versions, by their keys")
+    annotators: tuple[str, ...] = Field((), description="only judgements by these people, by their pseudonyms")
+    not_annotators: tuple[str, ...] = Field((), description="no judgements by these people, by their pseudonyms")
+    without_flags: tuple[Flag.Kind, ...] = Field(
+        (),
+        description="tasks so flagged stay out, and single answers so flagged are taken out of a ranking, while the flag is open or upheld",
+    )
+    max_per_annotator: int | None = Field(
+        None, ge=1, description="so many judgements of one person at most: those whose prompts have the lowest hashes"
+    )
 
     def stored(self) -> dict[str, Any]:
         """Plain values; of the further settings only those that choose something."""

@@ -12,11 +12,17 @@ Schema = dict[str, Any]
 
 @dataclass(frozen=True)
 class Field:
-    """One parameter or one field of a body. ``words``: its values, then what it means."""
+    """One parameter or one field of a body.
+
+    words   its values (``is_choice``), else what it means
+    fields  of the object in it, or of each object in a list
+    """
 
     name: str
     words: str
     is_optional: bool = False
+    is_choice: bool = False
+    fields: tuple["Field", ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,7 @@ def _operation(path: str, method: str, operation: Schema, found: Schema) -> Oper
         path=path.removeprefix("/api/v1"),
         summary=operation.get("summary", ""),
         description=" ".join(operation.get("description", "").split("\n")).strip(),
-        query=tuple(_field(each["name"], each["schema"], each.get("description", ""), is_optional=True)
+        query=tuple(_field(each["name"], each["schema"], each.get("description", ""), found, is_optional=True)
                     for each in parameters if each["in"] == "query"),
         asks=_body(body["schema"], found, is_sent=True) if body is not None else None,
         answers=tuple(_answers(operation["responses"], found)),
@@ -99,12 +105,18 @@ def _answers(responses: Schema, found: Schema) -> Iterator[tuple[str, Body]]:
 
 def _body(schema: Schema, found: Schema, *, is_sent: bool = False) -> Body:
     schema, is_page = _resolved(schema, found)
+    fields = _fields(schema, found, is_sent=is_sent)
+    return Body(fields, is_page, "" if fields else "an object")
+
+
+def _fields(schema: Schema, found: Schema, *, is_sent: bool) -> tuple[Field, ...]:
     needed = set(schema.get("required", ()))
-    fields = tuple(
-        _field(name, each, each.get("description", ""), is_optional=is_sent and name not in needed)
+    return tuple(
+        _field(
+            name, each, each.get("description", ""), found, is_optional=is_sent and name not in needed, is_sent=is_sent
+        )
         for name, each in schema.get("properties", {}).items()
     )
-    return Body(fields, is_page, "" if fields else "an object")
 
 
 def _resolved(schema: Schema, found: Schema) -> tuple[Schema, bool]:
@@ -117,7 +129,11 @@ def _resolved(schema: Schema, found: Schema) -> tuple[Schema, bool]:
     return schema, False
 
 
-def _field(name: str, schema: Schema, words: str, *, is_optional: bool) -> Field:
-    values = [str(each) for each in schema.get("enum", ()) if each not in (None, "")]
+def _field(name: str, schema: Schema, words: str, found: Schema, *, is_optional: bool, is_sent: bool = False) -> Field:
+    within = schema.get("items", schema)
+    for part in within.get("allOf", within.get("oneOf", ())):  # a reference that has words beside it, or may be null
+        within = part if "$ref" in part else within
+    values = [str(each) for each in (*schema.get("enum", ()), *within.get("enum", ())) if each not in (None, "")]
     said = "" if values else words.split("\n")[0].rstrip(".")
-    return Field(name, " · ".join(values) or said, is_optional)
+    fields = _fields(_resolved(within, found)[0], found, is_sent=is_sent)
+    return Field(name, " · ".join(dict.fromkeys(values)) or said, is_optional, bool(values), fields)

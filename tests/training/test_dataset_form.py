@@ -5,8 +5,11 @@ import html
 import pytest
 from django.test import Client
 
+from accounts.api.reference import document
 from accounts.models import Role
+from annotation.models import Flag
 from generation.models import ModelReveal
+from tests.api.client import Api
 from tests.training.judged import (
     make_annotator,
     make_campaign,
@@ -14,8 +17,12 @@ from tests.training.judged import (
     make_person,
     make_project,
 )
+from training.api.recipes import schema_of
+from training.dataset_form import DatasetForm
+from training.formats.policy import PairPolicy
 from training.freezing import run_freeze
 from training.models import Snapshot
+from training.selecting import Selection
 
 pytestmark = pytest.mark.django_db
 CRITERIA = [{"name": "helpful", "label": "How helpful?", "kind": "rate", "levels": 5}]
@@ -115,3 +122,50 @@ def test_what_a_freeze_refuses_is_told_in_the_form_as_it_was_filled(project, rav
     assert words in text.split('class="error-summary"')[1].split("</ul>")[0]
     assert 'name="max_chars" value="77"' in text
     assert list(Snapshot.objects.values_list("name", flat=True)) == ["taken"]
+
+
+def test_every_setting_of_a_recipe_is_described_and_asked_by_the_form_too():
+    names = DatasetForm.base_fields.keys()
+    for model, elsewhere in ((Selection, set()), (PairPolicy, {"criteria"})):
+        settings = schema_of(model)["properties"]
+        assert settings.keys() - elsewhere <= names
+        assert all(each["description"] and "default" in each for each in settings.values())
+    assert schema_of(PairPolicy)["properties"]["max_chars"]["type"] == ["integer", "null"]
+    assert schema_of(Selection)["properties"]["without_flags"]["items"]["enum"] == Flag.Kind.values
+
+
+@pytest.mark.parametrize(
+    ("recipe", "words"),
+    [
+        (
+            {"selection": {"tag": ["x"]}},
+            "This selection of judgements cannot be read: tag: Extra inputs are not permitted.",
+        ),
+        ({"selection": {"rounds": "x"}}, "This selection of judgements cannot be read: rounds:"),
+        ({"pair_policy": {"pair": "all"}}, "A pair policy has no setting 'pair'."),
+        (
+            {"pair_policy": {"pairs": "some"}},
+            "A ranking gives all its pairs, adjacent ones, or the best against the worst.",
+        ),
+        ({"pair_policy": {"min_votes": 0}}, "The least number of judgements of a pair is at least 1."),
+    ],
+)
+def test_the_api_refuses_a_setting_that_cannot_be_in_the_words_of_the_service(project, recipe, words):
+    campaign = make_judged(project, ["A"])
+    api = Api(project, make_person("Ravi", project, Role.RESEARCHER))
+    answer = api.post("datasets/preview", {"campaigns": [campaign.key], **recipe})
+    assert answer.status_code == 422 and answer.json()["error"].startswith(words)
+
+
+def test_the_schema_of_the_api_names_every_setting_and_a_told_recipe_can_be_sent_again(project):
+    asked = document()["components"]["schemas"]["NewSnapshot"]["properties"]
+    assert asked["selection"]["properties"].keys() == {*Selection.model_fields, "campaigns"}
+    assert asked["pair_policy"]["properties"].keys() == schema_of(PairPolicy)["properties"].keys()
+    assert not asked["selection"]["additionalProperties"] and not asked["pair_policy"]["additionalProperties"]
+    campaign = make_judged(project, ["A"], campaign=make_campaign(project, protocol={"criteria": CRITERIA}))
+    api = Api(project, make_person("Ravi", project, Role.RESEARCHER))
+    recipe = {"selection": {"since": "2020-01-01"}, "pair_policy": {"criteria": {"helpful": 2}, "max_chars": 9}}
+    told = api.post("datasets", {"name": "a", "campaigns": [campaign.key], **recipe}).json()
+    given = {name: told[name] for name in ("campaigns", "selection", "pair_policy")}
+    again = api.post("datasets", {"name": "b", **given})
+    assert again.status_code == 201 and {name: again.json()[name] for name in given} == given

@@ -15,6 +15,7 @@ from core.api import StrictSerializer, answer_page
 from core.errors import require
 from core.jobs import JobStatus
 from training import freezing
+from training.api.recipes import PairPolicyField, SelectionField
 from training.blinding import hides_rows, note_rows_seen
 from training.formats.ballots import SPLITS
 from training.formats.files import UNPAIRED, name_of, row_and_lineage
@@ -31,7 +32,7 @@ READERS = (Scope.READ, Scope.EXPORT)
 class DroppedSerializer(serializers.Serializer[Any]):
     reason = serializers.ChoiceField(choices=list(REASONS))
     n = serializers.IntegerField(help_text="how many")
-    of = serializers.ChoiceField(choices=["judgements", "pairs"], help_text="of what")
+    of = serializers.ChoiceField(choices=list(dict.fromkeys(of for of, _ in REASONS.values())), help_text="of what")
     words = serializers.CharField(help_text="the reason in words")
 
 
@@ -46,6 +47,10 @@ class SnapshotSerializer(serializers.ModelSerializer[Snapshot]):
             "key", "name", "purpose", *JOB_FIELDS, "campaigns", "selection", "pair_policy", "sealed_at", "counts", "dropped",
             "warnings", "sha256", "artifact_sha256",
         )  # fmt: skip
+        extra_kwargs = {
+            "selection": {"help_text": "campaigns, and the settings that choose something: docs/reference/recipes.md"},
+            "pair_policy": {"help_text": "the settings that are not the default: docs/reference/recipes.md"},
+        }
 
     @extend_schema_field(DroppedSerializer(many=True))
     def get_dropped(self, snapshot: Snapshot) -> list[dict[str, Any]]:
@@ -64,11 +69,11 @@ class SnapshotFilterSerializer(serializers.Serializer[Any]):
 
 
 class RecipeSerializer(StrictSerializer):
-    """Which judgements go in, and how several of one pair become rows; see docs/how-to/freeze-a-dataset.md."""
+    """Which judgements go in, and how several of one pair become rows; docs/reference/recipes.md says what each setting does."""
 
     campaigns = serializers.ListField(child=InProject(freezable_campaigns), allow_empty=False, max_length=1000)
-    selection = serializers.DictField(child=serializers.JSONField(allow_null=True), default=dict)
-    pair_policy = serializers.DictField(child=serializers.JSONField(allow_null=True), default=dict)
+    selection = SelectionField(child=serializers.JSONField(allow_null=True), default=dict)
+    pair_policy = PairPolicyField(child=serializers.JSONField(allow_null=True), default=dict)
 
 
 class NewSnapshotSerializer(RecipeSerializer):

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError, WithJsonSchema
 
 from annotation.protocol import FLAGS, MAX_LEVELS
 
@@ -12,41 +12,100 @@ Aggregation = Literal["majority", "votes"]
 Pairs = Literal["all", "adjacent", "best_worst"]
 
 
+def _said(words: str, **schema: Any) -> Any:
+    """What a setting does; ``schema`` says its bounds, which ``PairPolicy.parse`` checks with sentences of its own."""
+    return Field(description=words, json_schema_extra=schema)
+
+
 @dataclass(frozen=True)
 class PairPolicy:
     """How votes become rows. The defaults are the plain question, every pair of a ranking, and no limit.
 
-    aggregation    majority: one row a pair, the answer that more than half of all its judgements prefer; a tie or "both bad" is
-                   a judgement for neither, and pairs without a majority are dropped and counted.
-                   votes: one row for each judgement that prefers one answer; people who disagree give rows both ways
-    pairs          of a ranking: all strict pairs; those of neighbouring ranks; the best against the worst
-    criteria       (name, weight): rank by the weighted sum of these criteria instead of the overall choice; one is enough
-    veto_flags     a pair whose chosen answer is flagged so (open or upheld at the freeze) is dropped
-    veto_criterion, veto_at  and so is one whose chosen answer anybody rated this low on a criterion (this high where lower is better)
-    write_ins      a better answer that a person wrote is above all that were shown to them
-    unpaired       answers called both good or both bad become rows of their own, in files of their own
-    min_votes, min_agreement, min_strength  pairs with fewer judgements, a smaller share for the chosen answer, a smaller margin stay out
-    max_per_prompt pairs of a prompt, those with the lowest ids
-    max_chars      of the prompt and the longer answer together
-    duplicates     keep; drop pairs that read the same as another one but for case and spacing (votes on one pair stay), and prompts of
-                   the same words; drop_near drops, too, prompts that share four fifths of their word pairs with an earlier one
-                   (training.near)
+    The descriptions are the page docs/reference/recipes.md and the schema of the API.
     """
 
-    aggregation: Aggregation = "majority"
-    pairs: Pairs = "all"
-    criteria: tuple[tuple[str, float], ...] = ()
-    veto_flags: tuple[str, ...] = ()
-    veto_criterion: str = ""
-    veto_at: int = 1
-    write_ins: bool = False
-    unpaired: bool = False
-    min_votes: int = 1
-    min_agreement: float = 0.0
-    min_strength: float = 0.0
-    max_per_prompt: int | None = None
-    max_chars: int | None = None
-    duplicates: Literal["keep", "drop", "drop_near"] = "keep"
+    aggregation: Annotated[
+        Aggregation,
+        _said(
+            "majority: one row a pair, for the answer that more than half of all its judgements prefer; a tie or “both bad” is a "
+            "judgement for neither, and pairs without a majority are dropped and counted. votes: one row for each judgement "
+            "that prefers one answer; people who disagree give rows both ways"
+        ),
+    ] = "majority"
+    pairs: Annotated[
+        Pairs,
+        _said(
+            "of a ranking of k answers. all: every strict pair, k·(k−1)/2. adjacent: those of neighbouring ranks, k−1. "
+            "best_worst: the best against the worst, 1"
+        ),
+    ] = "all"
+    criteria: Annotated[
+        tuple[tuple[str, float], ...],
+        _said(
+            "rank by the weighted sum of these criteria instead of the overall choice; one is enough, a negative weight turns it round"
+        ),
+        WithJsonSchema(
+            {"type": "object", "additionalProperties": {"type": "number", "minimum": -1000, "maximum": 1000}}
+        ),
+    ] = ()
+    veto_flags: Annotated[
+        tuple[str, ...],
+        _said(
+            "pairs whose chosen answer is flagged so, open or upheld at the freeze, stay out, and so do such answers without a pair "
+            "that are called good; the rejected one, or a bad one, may be flagged",
+            items={"type": "string", "enum": list(FLAGS)},
+        ),
+    ] = ()
+    veto_criterion: Annotated[
+        str,
+        _said(
+            "the same for answers that anybody rated badly on this criterion, which has to rate each answer by itself"
+        ),
+    ] = ""
+    veto_at: Annotated[
+        int,
+        _said(
+            "what `veto_criterion` takes for badly: this level and those below it or, where lower is better, those above it",
+            minimum=1,
+            maximum=MAX_LEVELS,
+        ),
+    ] = 1
+    write_ins: Annotated[bool, _said("a better answer that a person wrote is above all that were shown to them")] = (
+        False
+    )
+    unpaired: Annotated[
+        bool, _said("answers called both good or both bad become rows without a pair, in files of their own")
+    ] = False
+    min_votes: Annotated[int, _said("pairs, and answers without a pair, with fewer judgements stay out", minimum=1)] = 1
+    min_agreement: Annotated[
+        float,
+        _said(
+            "pairs with a smaller share of judgements for the chosen answer stay out, and so do answers without a pair with a "
+            "smaller share for what they are called",
+            minimum=0,
+            maximum=1,
+        ),
+    ] = 0.0
+    min_strength: Annotated[float, _said("pairs with a smaller margin stay out", minimum=0, maximum=1)] = 0.0
+    max_per_prompt: Annotated[
+        int | None, _said("so many pairs of a prompt at most: those with the lowest ids", minimum=1)
+    ] = None
+    max_chars: Annotated[
+        int | None,
+        _said(
+            "pairs whose prompt and longer answer have more characters together stay out, and so do answers without a pair that "
+            "have more with their prompt",
+            minimum=1,
+        ),
+    ] = None
+    duplicates: Annotated[
+        Literal["keep", "drop", "drop_near"],
+        _said(
+            "drop: pairs of a prompt that read the same as another one but for case and spacing stay out (votes on one pair stay), "
+            "and so do prompts of the same words as one before. drop_near: so do, besides, prompts that share four fifths of "
+            "their word pairs with another one on their side"
+        ),
+    ] = "keep"
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> "PairPolicy":

@@ -15,6 +15,8 @@ from training.freezing import run_freeze, start_freeze
 from training.selecting import freezable_campaigns
 from training.snapshots import directory_of
 
+SETTINGS = "All settings: docs/reference/recipes.md."
+
 
 class Command(BaseCommand):
     help = "Freeze what people said in some campaigns into a dataset, with a progress bar."
@@ -29,10 +31,16 @@ class Command(BaseCommand):
             help="a campaign's name or its key; all that were opened, if none is given",
         )
         parser.add_argument(
-            "--selection", type=_json, default={}, help="which judgements, as JSON: '{\"with_simulated\": true}'"
+            "--selection",
+            type=_json,
+            default={},
+            help=f"which judgements, as JSON: '{{\"with_simulated\": true}}'. {SETTINGS}",
         )
         parser.add_argument(
-            "--pair-policy", type=_json, default={}, help='how they become rows, as JSON: \'{"aggregation": "votes"}\''
+            "--pair-policy",
+            type=_json,
+            default={},
+            help=f'how they become rows, as JSON: \'{{"aggregation": "votes"}}\'. {SETTINGS}',
         )
         parser.add_argument("--by", help="the user who freezes it")
 
