@@ -59,7 +59,8 @@ class PairPolicy:
     veto_criterion: Annotated[
         str,
         _said(
-            "the same for answers that anybody rated badly on this criterion, which has to rate each answer by itself"
+            "pairs whose chosen answer anybody rated badly on this criterion stay out, and so do such answers without a pair that are "
+            "called good; the criterion has to rate each answer by itself"
         ),
     ] = ""
     veto_at: Annotated[
