@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from django.db import transaction
 from django.urls import reverse
 from rest_framework import serializers
 from rest_framework.fields import empty
@@ -11,6 +12,7 @@ from rest_framework.response import Response
 from accounts.api.base import Given, ProjectApi, call
 from accounts.tokens import Scope
 from annotation.models import VoteImport
+from annotation.models.imports import ImportStatus
 from annotation.votes import job as services
 from annotation.votes.choices import MAX_GUIDELINES, MAX_OPEN_FOR
 from annotation.votes.views import report_response
@@ -101,6 +103,14 @@ class NewVoteImportSerializer(StrictSerializer):
     is_draft = serializers.BooleanField(default=False)
 
 
+class BeginSerializer(StrictSerializer):
+    mapping = MappingField(
+        child=serializers.JSONField(),
+        default=dict,
+        help_text="role -> column, where the draft's own does not say which column is what",
+    )
+
+
 class _VoteImports(ProjectApi):
     @property
     def rows(self) -> Any:
@@ -153,11 +163,15 @@ class Report(_VoteImports):
 
 
 class Begin(_VoteImports):
-    @call(Scope.IMPORT, tells=VoteImportSerializer)
+    @call(Scope.IMPORT, asks=BeginSerializer, tells=VoteImportSerializer)
     def post(self, given: Given, key: str) -> Any:
-        """Start a draft."""
+        """Start a draft, with a mapping of its columns where it needs one."""
         job = self.found(self.rows, key=key)
-        services.begin_import(job, by=self.by)
+        mapping, is_draft = given["mapping"], job.status == ImportStatus.DRAFT
+        with transaction.atomic():
+            if mapping and (is_draft or mapping != job.mapping):  # the same request sent twice is done once
+                services.map_import(job, mapping, by=self.by)
+            services.begin_import(job, by=self.by)
         return self.fresh(job)
 
 

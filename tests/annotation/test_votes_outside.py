@@ -28,6 +28,7 @@ from generation.sampling import with_tags
 from tests.annotation.builders import make_project, make_user
 from tests.annotation.checks import violations
 from tests.annotation.votes import import_votes, jsonl, row, vote
+from tests.api.client import Api
 
 pytestmark = pytest.mark.django_db
 TABLE = b"Question,First,Second,Best,Rater,When\np1,x1,y1,First,7,2026-01-02\np2,x2,y2,tie,8,2026-01-03\n"
@@ -246,6 +247,25 @@ def test_a_draft_that_is_not_mapped_does_not_begin(project: Project, tmp_path: P
     job = start_import(project=project, upload=table(tmp_path), name="T", is_draft=True, by=None)
     with pytest.raises(DomainError, match="not known yet which column"):
         begin_import(job, by=None)
+
+
+def test_a_script_begins_a_draft_with_the_mapping_that_it_lacks(project: Project, tmp_path: Path) -> None:
+    job = start_import(project=project, upload=table(tmp_path), name="T", is_draft=True, by=None)
+    api, begin = Api(project, make_user("Ravi", project, Role.ADMIN)), f"vote-imports/{job.key}/begin"
+    assert "as mapping" in api.post(begin).json()["how"]
+    refused = api.post(begin, {"mapping": ROLES | {"comment": "Nowhere"}})
+    assert refused.status_code == 422 and refused.json()["error"] == "The file has no column “Nowhere”."
+    assert "There is no such field" in api.post(begin, {"map": ROLES}).json()["error"]
+    job.refresh_from_db()
+    assert (job.status, job.mapping) == ("draft", {})
+    begun = api.post(begin, {"mapping": ROLES}).json()
+    assert (begun["status"], begun["mapping"]) == ("queued", ROLES)
+    assert api.post(begin, {"mapping": ROLES}).status_code == 200, "sent twice it is done once"
+    other = api.post(begin, {"mapping": {"prompt": "Question", "answer": "First"}})
+    assert other.status_code == 422 and "was begun" in other.json()["error"]
+    run_import(job.pk)
+    assert api.get(f"vote-imports/{job.key}").json()["status"] == "succeeded"
+    assert AuditEvent.objects.filter(action="votes.map_import").count() == 1
 
 
 # ---- the full format -------------------------------------------------------------------------------------------------
