@@ -97,7 +97,7 @@ def test_a_row_without_its_answer_is_listed_and_can_be_skipped(project: Project)
     rows = [{"prompt": "p", "chosen": "x", "rejected": "y"}, {"prompt": "q", "chosen": "x"}]
     job = import_votes(project, *rows, skip_bad_rows=True)
     assert (job.status, job.n_bad) == ("succeeded", 1)
-    assert job.bad_rows[0]["line"] == 2 and job.bad_rows[0]["reason"].startswith("The row has no rejected")
+    assert job.bad_rows[0]["line"] == 2 and job.bad_rows[0]["reason"] == "The row has nothing in its column rejected."
 
 
 def test_what_a_tool_asked_besides_becomes_scores_and_reasons(project: Project) -> None:

@@ -57,7 +57,7 @@ def pair(row: Row, line: int, now: datetime) -> Judged:
 def _given(row: Row, name: str) -> Any:
     value = row.get(name)
     if value is None:
-        raise Unusable(f"The row has no {name}: nothing stands in that column.")
+        raise Unusable(f"The row has nothing in its column {name}.")
     return value
 
 
