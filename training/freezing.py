@@ -33,7 +33,7 @@ from training.formats.files import RECORDS, RowFiles, write_description, write_n
 from training.formats.policy import PairPolicy
 from training.makeup import makeup_of
 from training.models import Snapshot, SnapshotJudgement
-from training.previewing import counts_json
+from training.previewing import REASONS, counts_json
 from training.records import head_of
 from training.rows import Builder, facts_now, read_recipe, recipe_of, recorded_members, twins_among
 from training.selecting import Member, Reading, has_members, read_members, read_selection
@@ -42,6 +42,7 @@ from training.snapshots import ARTIFACT_KIND, WORKSPACE
 LEASE_SECONDS = 300  # of what beats before and after it only: one statement over all members, one file to the disk
 ROWS_LEASE_SECONDS = 60.0  # of what beats each second
 MANY = 4000  # judgements
+LET_IN = ("simulated", "ai", "unblinded")  # by a box of the form, ``with_...`` of a selection
 AT_ONCE = 20_000  # of them, recorded as members
 
 
@@ -64,6 +65,7 @@ def start_freeze(
     require(campaigns, "Choose at least one campaign whose judgements go in.")
     require(all(c.project_id == project.pk for c in campaigns), "That campaign belongs to another project.")
     campaigns, chosen, policy = read_recipe(project, campaigns, selection, pair_policy)
+    require(campaigns, "None of these campaigns belongs to the rounds chosen.", how="Choose other rounds, or none.")
     reading = Reading()
     # One is enough here: what goes in is read when the membership is recorded.
     if not has_members(project, campaigns, chosen, reading):
@@ -89,12 +91,13 @@ def start_freeze(
 
 
 def _what_to_do(left_out: Mapping[str, int]) -> str:
-    """How the largest group of judgements that stayed out could come in."""
-    if left_out.get("simulated"):
-        return f"{counted(left_out['simulated'], 'judgement is', 'judgements are')} by simulated people: tick the box that lets them in."
-    if left_out.get("unblinded"):
-        return f"{counted(left_out['unblinded'], 'judgement is', 'judgements are')} not blind: tick the box that lets them in."
-    return "Let people judge some answers first."
+    """Why most of the judgements stay out, and how they could come in."""
+    if not left_out:
+        return "Let people judge some answers first."
+    reason = max(REASONS, key=lambda each: left_out.get(each, 0))  # of equal ones the first as listed
+    n, (_, words) = left_out[reason], REASONS[reason]
+    way = f" Tick the box that lets them in (with_{reason})." if reason in LET_IN else ""
+    return f"{counted(n, 'judgement stays', 'judgements stay')} out: {words}.{way}"
 
 
 def run_freeze(snapshot_id: int) -> None:

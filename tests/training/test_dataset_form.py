@@ -7,10 +7,12 @@ from django.test import Client
 
 from accounts.api.reference import document
 from accounts.models import Role
-from annotation.models import Flag
+from annotation.models import ComparisonTask, Flag
+from core.errors import DomainError
 from generation.models import ModelReveal
 from tests.api.client import Api
 from tests.training.judged import (
+    judge,
     make_annotator,
     make_campaign,
     make_judged,
@@ -20,7 +22,7 @@ from tests.training.judged import (
 from training.api.recipes import schema_of
 from training.dataset_form import DatasetForm
 from training.formats.policy import PairPolicy
-from training.freezing import run_freeze
+from training.freezing import run_freeze, start_freeze
 from training.models import Snapshot
 from training.selecting import Selection
 
@@ -169,3 +171,35 @@ def test_the_schema_of_the_api_names_every_setting_and_a_told_recipe_can_be_sent
     given = {name: told[name] for name in ("campaigns", "selection", "pair_policy")}
     again = api.post("datasets", {"name": "b", **given})
     assert again.status_code == 201 and {name: again.json()[name] for name in given} == given
+
+
+@pytest.mark.parametrize(
+    ("selection", "sentence"),
+    [
+        (
+            {"tags": ["nope"]},
+            "There is no judgement to freeze. 3 judgements stay out: of prompts without the tags chosen.",
+        ),
+        ({"until": "2020-01-01"}, "There is no judgement to freeze. 3 judgements stay out: of other days."),
+        (
+            {"with_simulated": False},
+            "There is no judgement to freeze. 3 judgements stay out: by simulated people. "
+            + "Tick the box that lets them in (with_simulated).",
+        ),
+        ({"rounds": [77]}, "None of these campaigns belongs to the rounds chosen. Choose other rounds, or none."),
+    ],
+)
+def test_where_nothing_goes_in_it_is_said_by_what_most_judgements_stay_out(project, selection, sentence):
+    campaign = make_judged(project, ["A", "B", "A"], annotator=make_annotator(project, kind="simulated"))
+    judge(ComparisonTask.objects.first(), make_annotator(project), "A", verdict="voided")
+    with pytest.raises(DomainError) as caught:
+        start_freeze(
+            project=project, name="x", campaigns=[campaign], selection={"with_simulated": True} | selection, by=None
+        )
+    assert caught.value.words == sentence
+
+
+def test_a_campaign_that_nobody_judged_asks_for_judgements(project):
+    with pytest.raises(DomainError, match="no judgement to freeze") as caught:
+        start_freeze(project=project, name="x", campaigns=[make_campaign(project)], by=None)
+    assert caught.value.how == "Let people judge some answers first."

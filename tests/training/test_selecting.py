@@ -156,7 +156,7 @@ def test_a_round_narrows_the_campaigns():
     assert seen.n_rows == 2
     snapshot = freeze(project, [first, second], selection={"rounds": [7]})
     assert list(snapshot.campaigns.all()) == [second] and snapshot.selection["campaigns"] == [second.key]
-    with pytest.raises(DomainError, match="no judgement to freeze"):
+    with pytest.raises(DomainError, match="None of these campaigns belongs"):
         freeze(project, [first, second], selection={"rounds": [8]})
 
 

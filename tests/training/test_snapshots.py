@@ -281,7 +281,7 @@ def test_nothing_to_freeze_is_said_with_what_to_do():
     campaign = make_judged(project, ["A"], annotator=make_annotator(project, kind="simulated"))
     with pytest.raises(DomainError, match="no judgement to freeze") as caught:
         start_freeze(project=project, name="x", campaigns=[campaign], by=None)
-    assert "simulated people: tick the box" in caught.value.how
+    assert "by simulated people. Tick the box that lets them in (with_simulated)." in caught.value.how
     assert not Snapshot.objects.exists()
 
 
