@@ -22,7 +22,8 @@ def head_of(snapshot: Snapshot, makeup: Iterable[Part]) -> tuple[bytes, Names]:
     for part in makeup:
         versions[part.campaign_id].add(part.guidelines)
     found = [(_campaign(each, versions[each.pk]), each) for each in Campaign.objects.filter(pk__in=versions)]
-    found.sort(key=lambda pair: (canonical_json(pair[0]), pair[1].key))
+    # Of two that are alike in everything the older one comes first: an import makes them in the order of the file.
+    found.sort(key=lambda pair: (canonical_json(pair[0]), pair[1].pk))
     lines = b"".join(
         canonical_json({"campaign": {"id": f"c{number}", **said}}) + b"\n" for number, (said, _) in enumerate(found, 1)
     )

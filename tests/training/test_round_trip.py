@@ -236,14 +236,14 @@ def by_many() -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize("name", ["arena", "rankings", "helpsteer3"])
+@pytest.mark.parametrize("name", ["arena", "rankings", "helpsteer3", "whetstone"])
 def test_the_votes_of_many_people_come_back_in_the_same_order(name: str) -> None:
     """To the byte and in every order of the pseudonyms, which each import draws anew; people who are numbered keep their numbers."""
     project = make_project()
     assert import_votes(project, *by_many()).status == "succeeded"
     whole = frozen(project)
     first = exported(whole, name)
-    n_rows = {"arena": 5 * (9 + 10 + 11 + 3 * 3), "rankings": 5 * 4, "helpsteer3": 5 * 3}[name]
+    n_rows = {"arena": 5 * (9 + 10 + 11 + 3 * 3), "rankings": 5 * 4, "helpsteer3": 5 * 3, "whetstone": 5 * 4 + 1}[name]
     assert len(lines_of(first)) == n_rows
     for _ in range(2):
         second = exported(frozen(brought(first)), name)
@@ -371,6 +371,7 @@ def test_a_task_of_many_votes_comes_back(n_votes: int, monkeypatch: pytest.Monke
     assert {task["id"] for task in tasks} == {"t1", "t2"} and sum(len(task["votes"]) for task in tasks) == 2 * n_votes
     hidden = exported(first, "whetstone")
     assert len(lines_of(hidden)) == 1 + len(tasks), "with names hidden, too, no line is too long"
+    assert exported(frozen(brought(hidden)), "whetstone").read_bytes() == hidden.read_bytes()
     split = tasks[0]["split"].replace("holdout", "test")
     rankings = [json.loads(line)["rankings"] for line in lines_of(exported(first, "rankings", split=split))]
     assert {len(each) for each in rankings} == {n_votes}, "whole again in the other formats"

@@ -79,11 +79,20 @@ class Source:
             yield list(tasks)
 
     def records(self) -> Iterator[Row]:
-        """Every line of the full format, those of one task as one, with names hidden where asked."""
-        for record in _whole(self._rows(self.directory / RECORDS)):
-            if isinstance(record["campaign"], str):
+        """Every line of the full format, those of one task as one, with names hidden where asked.
+
+        Tasks of one prompt are in an order that has nothing to do with names, and the votes of a task in that of their new names: so
+        both are when they are imported and come here again.
+        """
+        whole = _whole(self._rows(self.directory / RECORDS))
+        for prompt, records in groupby(whole, key=lambda record: record.get("prompt")):
+            if prompt is None:  # descriptions of campaigns
+                yield from records
+                continue
+            for record in sorted(records, key=_content):
                 self._hide(record)
-            yield record
+                record["votes"].sort(key=lambda vote: (vote["annotator"], vote["time"], vote["vote_id"]))
+                yield record
 
     def model(self, name: str) -> str:
         """What a model is called in this export."""
@@ -100,6 +109,8 @@ class Source:
                     answer.pop(name, None)
                 answer["model"] = hidden
         if not self.options.people:
+            for name in sorted({vote["annotator"] for vote in record["votes"]}, key=lambda name: (len(name), name)):
+                self.person(name)  # person-2 before person-10
             for vote in record["votes"]:
                 vote["annotator"] = self.person(vote["annotator"])
 
@@ -119,6 +130,10 @@ class Source:
             for line in file:
                 self.n_read += len(line)
                 yield line
+
+
+def _content(record: Row) -> tuple[list[str], str]:
+    return [answer["text"] for answer in record["answers"]], record["id"]
 
 
 def _whole(records: Iterable[Row]) -> Iterator[Row]:
