@@ -18,12 +18,18 @@ Group = Literal["Preference", "Single answers", "Judgements", "Everything"]
 TABLES = tuple(CONTAINERS)
 LINES = ("jsonl", "jsonl.zst")
 
-VOTES = "the single votes, who gave them, their scores, reasons and comments"
+SIDE = "which side of the split a prompt is on: an import draws it anew from the prompt's group, or holds all out where asked to"
+VOTES = "the single votes, how many they were, who gave them, their scores, reasons and comments"
 MODELS = "which model wrote an answer"
 TIES = "ties, and pairs without a majority"
 STRENGTH = "how much better the chosen answer is"
 TURNS = "turns: a message that itself holds “\\n\\nHuman:” or “\\n\\nAssistant:” reads as two"
 MARGIN = "0 where strength was not asked"
+MEAN = "a margin that is no whole number of twelfths, as the mean of several votes may be: it comes back as 0"
+SHARE = "shares of votes where some were not for the chosen answer: they come back as 1 and 0"
+APART = "which answers were compared with each other, and so the order of the rows"
+OFTEN = "how often an answer was in a pair: it comes back once, and not at all where it was wanted as often as not"
+LOOKS = "the tasks of one prompt whose answers read the same, where models are not named: they come back as one"
 NAMES = "a person's name, which comes back as a pseudonym of the project that reads it"
 # What an import makes of a file of ours.
 PAIRS_BACK = "pairs that one outside person judged, by an import of votes"
@@ -95,27 +101,27 @@ PREFERENCE = pa.list_(pa.struct([("score", WHOLE), ("reasoning", TEXT)]))
 FORMATS: tuple[Format, ...] = (
     Format(
         "trl-preference", "TRL preference, conversational", "Preference", "TRL's DPOTrainer and RewardTrainer",
-        pairs.of_each(pairs.explicit), (PROMPT, CHOSEN, REJECTED, *DETAILS), (VOTES, MODELS, TIES, STRENGTH),
+        pairs.of_each(pairs.explicit), (PROMPT, CHOSEN, REJECTED, *DETAILS), (VOTES, MODELS, TIES, STRENGTH, SIDE),
     ),
     Format(
         "trl-preference-text", "TRL preference, plain text", "Preference", "TRL's DPOTrainer, with a model without a chat template",
-        pairs.of_each(pairs.explicit_text), (PROMPT_TEXT, *TEXT_OF.values(), *DETAILS), (VOTES, MODELS, TIES, STRENGTH, TURNS),
+        pairs.of_each(pairs.explicit_text), (PROMPT_TEXT, *TEXT_OF.values(), *DETAILS), (VOTES, MODELS, TIES, STRENGTH, SIDE, TURNS),
     ),
     Format(
         "trl-implicit", "TRL preference with an implicit prompt, conversational", "Preference", "TRL's RewardTrainer and DPOTrainer",
-        pairs.of_each(pairs.implicit), (WHOLE_CHOSEN, WHOLE_REJECTED, *DETAILS), (VOTES, MODELS, TIES, STRENGTH),
+        pairs.of_each(pairs.implicit), (WHOLE_CHOSEN, WHOLE_REJECTED, *DETAILS), (VOTES, MODELS, TIES, STRENGTH, SIDE),
     ),
     Format(
         "hh", "Transcripts (Anthropic HH), TRL implicit plain text", "Preference", "readers of HH-RLHF; TRL's RewardTrainer",
-        pairs.of_each(pairs.implicit_text), (*WHOLE_TEXT.values(), *DETAILS), (VOTES, MODELS, TIES, STRENGTH, TURNS),
+        pairs.of_each(pairs.implicit_text), (*WHOLE_TEXT.values(), *DETAILS), (VOTES, MODELS, TIES, STRENGTH, SIDE, TURNS),
     ),
     Format(
         "trl-reward", "Reward with margin, conversational", "Preference", "TRL's RewardTrainer, whose loss uses the margin",
-        pairs.of_each(pairs.reward), (WHOLE_CHOSEN, WHOLE_REJECTED, MARGIN_COLUMN, *DETAILS), (VOTES, MODELS, TIES),
+        pairs.of_each(pairs.reward), (WHOLE_CHOSEN, WHOLE_REJECTED, MARGIN_COLUMN, *DETAILS), (VOTES, MODELS, TIES, MEAN, SIDE),
     ),
     Format(
         "trl-reward-text", "Reward with margin, plain text", "Preference", "TRL's RewardTrainer, without a chat template",
-        pairs.of_each(pairs.reward_text), (*WHOLE_TEXT.values(), MARGIN_COLUMN, *DETAILS), (VOTES, MODELS, TIES, TURNS),
+        pairs.of_each(pairs.reward_text), (*WHOLE_TEXT.values(), MARGIN_COLUMN, *DETAILS), (VOTES, MODELS, TIES, MEAN, SIDE, TURNS),
     ),
     Format(
         "openai-preference", "OpenAI preference", "Preference", "preference fine-tuning at OpenAI, Azure, Fireworks, Together",
@@ -125,7 +131,7 @@ FORMATS: tuple[Format, ...] = (
             _message_list("preferred_output", "one assistant message"),
             _message_list("non_preferred_output", "one assistant message"),
         ),
-        (VOTES, MODELS, TIES, STRENGTH), containers=LINES,
+        (VOTES, MODELS, TIES, STRENGTH, SIDE), containers=LINES,
     ),
     Format(
         "ultrafeedback", "UltraFeedback binarized", "Preference", "recipes made for HuggingFaceH4/ultrafeedback_binarized",
@@ -136,7 +142,7 @@ FORMATS: tuple[Format, ...] = (
             Column("score_chosen", NUMBER, "share of the votes for the chosen answer"),
             Column("score_rejected", NUMBER, "the rest of the votes, ties included"),
         ),
-        (VOTES, MODELS, TIES, STRENGTH, "scores of a judge: the two scores are shares of votes"),
+        (VOTES, MODELS, TIES, STRENGTH, SHARE, SIDE, "scores of a judge: the two scores are shares of votes"),
     ),
     Format(
         "llama-factory", "LLaMA-Factory", "Preference", "LLaMA-Factory: put the files into its data directory",
@@ -146,18 +152,19 @@ FORMATS: tuple[Format, ...] = (
             Column("system", TEXT, "the system message"), Column("chosen", SPEAKER, "the better answer"),
             Column("rejected", SPEAKER, "the other answer"),
         ),
-        (VOTES, MODELS, TIES, STRENGTH, "a second system message"), containers=("zip",), files=(PAIRS, PAIRS, PAIRS, ALONE),
+        (VOTES, MODELS, TIES, STRENGTH, SIDE, "a second system message"), containers=("zip",), files=(PAIRS, PAIRS, PAIRS, ALONE),
     ),
     Format(
         "trl-unpaired", "TRL unpaired preference (KTO), conversational", "Single answers", "TRL's KTOTrainer",
         pairs.unpaired, (PROMPT, _message_list("completion", "one assistant message"), LABEL, *DETAILS),
-        (VOTES, MODELS, STRENGTH, "which answers were compared with each other"), one_row="an answer of a pair", back=LABELS_BACK,
+        (VOTES, MODELS, STRENGTH, APART, OFTEN, SIDE), one_row="an answer of a pair", back=LABELS_BACK,
         files=(PAIRS, ALONE),
     ),
     Format(
         "trl-unpaired-text", "TRL unpaired preference (KTO), plain text", "Single answers", "TRL's KTOTrainer",
         pairs.unpaired_text, (PROMPT_TEXT, Column("completion", TEXT, "the answer, after a space"), LABEL, *DETAILS),
-        (VOTES, MODELS, STRENGTH, "which answers were compared with each other", TURNS), one_row="an answer of a pair", back=LABELS_BACK,
+        (VOTES, MODELS, STRENGTH, APART, OFTEN, SIDE, TURNS), one_row="an answer of a pair",
+        back=LABELS_BACK,
         files=(PAIRS, ALONE),
     ),
     Format(
@@ -167,7 +174,7 @@ FORMATS: tuple[Format, ...] = (
             _message_list("messages", "the conversation with an answer that won and lost to none"),
             Column("prompt_id", TEXT, "hash of the prompt's messages", "details"),
         ),
-        (VOTES, MODELS, STRENGTH, "the answers that lost, and prompts without a winner"), one_row="a best answer", back=ANSWERS_BACK,
+        (VOTES, MODELS, STRENGTH, SIDE, "the answers that lost, and prompts without a winner"), one_row="a best answer", back=ANSWERS_BACK,
     ),
     Format(
         "sft-best-text", "SFT from the best answers, prompt and completion", "Single answers", "TRL's SFTTrainer",
@@ -176,7 +183,8 @@ FORMATS: tuple[Format, ...] = (
             PROMPT_TEXT, Column("completion", TEXT, "the answer, after a space"),
             Column("prompt_id", TEXT, "hash of the prompt's messages", "details"),
         ),
-        (VOTES, MODELS, STRENGTH, "the answers that lost, and prompts without a winner", TURNS), one_row="a best answer", back=ANSWERS_BACK,
+        (VOTES, MODELS, STRENGTH, SIDE, "the answers that lost, and prompts without a winner", TURNS),
+        one_row="a best answer", back=ANSWERS_BACK,
     ),
     Format(
         "sft-written", "SFT from better answers that people wrote, messages", "Single answers", "TRL's SFTTrainer",
@@ -185,7 +193,7 @@ FORMATS: tuple[Format, ...] = (
             _message_list("messages", "the conversation with the answer that a person wrote"),
             Column("annotator", TEXT, "who wrote it", "people"),
         ),
-        ("the answers that were shown, and every vote", MODELS), one_row="an answer that a person wrote", back=ANSWERS_BACK,
+        ("the answers that were shown, and every vote", MODELS, SIDE), one_row="an answer that a person wrote", back=ANSWERS_BACK,
         files=(RECORDS,),
     ),
     Format(
@@ -194,7 +202,7 @@ FORMATS: tuple[Format, ...] = (
             PROMPT, Column("reference", TEXT, "the reference answer", "details"),
             Column("tags", TEXTS, "the prompt's tags", "details"),
         ),
-        ("answers and votes",), one_row="a judged prompt", back=PROMPTS_BACK,
+        ("answers and votes", SIDE), one_row="a judged prompt", back=PROMPTS_BACK,
         files=(RECORDS,),
     ),
     Format(
@@ -203,7 +211,7 @@ FORMATS: tuple[Format, ...] = (
             PROMPT_TEXT, Column("reference", TEXT, "the reference answer", "details"),
             Column("tags", TEXTS, "the prompt's tags", "details"),
         ),
-        ("answers and votes", TURNS), one_row="a judged prompt", back=PROMPTS_BACK,
+        ("answers and votes", SIDE, TURNS), one_row="a judged prompt", back=PROMPTS_BACK,
         files=(RECORDS,),
     ),
     Format(
@@ -219,7 +227,11 @@ FORMATS: tuple[Format, ...] = (
             ),
             Column("tags", TEXTS, "the prompt's tags"),
         ),
-        ("sampling, flags, the order shown, better answers that people wrote", NAMES), one_row="a task", numbered=("people",),
+        (
+            "sampling, flags, the order shown, better answers that people wrote", NAMES, LOOKS, SIDE,
+            "strengths above 4, of imported margins, and rows longer than 4 MiB: an import refuses them",
+        ),
+        one_row="a task", numbered=("people",),
         back="tasks with every vote, its person, time, strength and scores, by an import of votes",
         files=(RECORDS, RECORDS),
     ),
@@ -235,7 +247,9 @@ FORMATS: tuple[Format, ...] = (
         (
             MODELS, "who gave a vote, and in which order the answers were shown", "tasks of more than two answers",
             "why a vote is 0: a tie, both good or both bad", "tags but the first",
-            "a vote's strength where none was asked: it becomes 2 of 3",
+            "a vote's strength where none was asked: it becomes 2 of 3", SIDE,
+            "the tasks of one prompt whose answers read the same: they come back as one",
+            "rows longer than 4 MiB: an import refuses them",
         ),
         one_row="a task of two answers", back="tasks with every vote, by an import of votes",
         files=(RECORDS,),
@@ -254,14 +268,19 @@ FORMATS: tuple[Format, ...] = (
         ),
         (
             STRENGTH, "scores, reasons and comments", "both good, which becomes a tie",
-            "rankings as such: one becomes a battle for each pair of answers", NAMES,
+            "rankings as such: one becomes a battle for each pair of answers", NAMES, SIDE,
+            "a person's second vote on the same two answers: an import refuses the row where it says something else",
         ),
         one_row="a vote on a pair", back="votes on pairs with person, time and side, by an import of votes", numbered=("models", "people"),
         files=(RECORDS,),
     ),
     Format(
         "whetstone", "Whetstone, everything", "Everything", "an import of votes, here or elsewhere", Source.records, (),
-        ("earlier revisions of a judgement, skipped and unfinished turns, judgements that the dataset left out",),
+        (
+            "earlier revisions of a judgement, skipped and unfinished turns, judgements that the dataset left out",
+            "what a prompt of several sets says in all but one of them: tags, note, reference, metadata",
+            "with models not named: how an answer was sampled, and which of two that read the same stands first",
+        ),
         one_row="a judged task", back="the same campaign, by an import of votes", containers=LINES, has_split=False,
         numbered=("models", "people"),
         files=(RECORDS,),
