@@ -25,8 +25,8 @@ All that the pages do, by script. A site shows this page at `/api-reference/`, a
 - **Lists** are pages: `{"results": [...], "next": address or null}`; `limit` (1-200) and `cursor` choose. A filter that is not named
   here is refused (422).
 - **Fields within a field** stand in braces after it: of the object in it, or of each object in a list. `?` marks what may be left out.
-- **Objects** and files have an `ETag`. `If-None-Match` with it is answered with 304 while it stands; a change with `If-Match` is
-  refused (412) where somebody else has changed it meanwhile.
+- **Objects**, and files of datasets and exports, have an `ETag`. `If-None-Match` with it is answered with 304 while it stands; a change
+  with `If-Match` is refused (412) where somebody else has changed it meanwhile.
 - **Errors** have one shape: `{"error": sentence, "how": what to do, "fields": {name: [sentences]}, "request_id": ...}`. 400 cannot be
   read, 401 no token, 403 not this token's, 404 not in this project, 409 the world has moved on, 412 changed meanwhile, 415 not
   this kind of body, 422 cannot be done as asked, 429 too many requests (`Retry-After`).
