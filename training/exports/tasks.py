@@ -64,7 +64,8 @@ def rankings(source: Source) -> Iterator[Row]:
     for tasks in source.judged_by_prompt():
         for task in sorted(tasks, key=_content):
             votes = [(_ranking(vote, task), vote["annotator"]) for vote in task["votes"]]
-            votes.sort(key=lambda vote: (canonical(vote[0]), likeness[vote[1]], vote[1]))
+            if len(votes) > 1:
+                votes.sort(key=lambda vote: (canonical(vote[0]), likeness[vote[1]], vote[1]))
             yield {
                 "task": task["id"], "prompt": task["prompt"], "completions": _texts(task),
                 "models": [source.model(answer["model"]) for answer in task["answers"]],
