@@ -65,7 +65,6 @@ def start_freeze(
     require(campaigns, "Choose at least one campaign whose judgements go in.")
     require(all(c.project_id == project.pk for c in campaigns), "That campaign belongs to another project.")
     campaigns, chosen, policy = read_recipe(project, campaigns, selection, pair_policy)
-    require(campaigns, "None of these campaigns belongs to the rounds chosen.", how="Choose other rounds, or none.")
     reading = Reading()
     # One is enough here: what goes in is read when the membership is recorded.
     if not has_members(project, campaigns, chosen, reading):

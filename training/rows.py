@@ -124,7 +124,13 @@ def read_recipe(
     )
     check_named(project, chosen)
     _check_asked(campaigns, policy)
-    return in_rounds(project, campaigns, chosen), chosen, policy
+    of_rounds = in_rounds(project, campaigns, chosen)
+    require(
+        of_rounds or not campaigns,
+        "None of these campaigns belongs to the rounds chosen.",
+        how="Choose other rounds, or none.",
+    )
+    return of_rounds, chosen, policy
 
 
 def _check_asked(campaigns: Iterable[Campaign], policy: PairPolicy) -> None:

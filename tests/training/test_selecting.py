@@ -40,6 +40,7 @@ def found(project, campaign, **selection):
         ({"annotators": ["human-x"]}, "There is no annotator “human-x” in this project."),
         ({"campaigns": ["other"]}, "The selection names other campaigns than those that are to be frozen."),
         ({"campaigns": "other"}, "The selection names other campaigns"),
+        ({"rounds": [77]}, "None of these campaigns belongs to the rounds chosen."),
     ],
 )
 def test_what_a_selection_names_and_nobody_knows_is_refused(selection, said):
