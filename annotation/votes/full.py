@@ -19,6 +19,7 @@ from core.reading import Unusable
 MAX_GUIDELINES = 60_000
 MAX_VERSION = 1_000_000
 MAX_FLAGS = 100
+MAX_OVERLAP = 2**31 - 1  # what the column holds: an import sets it to the votes of its most judged task
 CAMPAIGN_KEYS = frozenset(
     {
         "id", "name", "kind", "question", "guidelines", "protocol", "protocol_version", "overlap", "strength_levels", "allow_tie",
@@ -53,7 +54,7 @@ def header_of(given: Mapping[str, Any], line: int) -> Header:
         "guidelines": _guidelines(given.get("guidelines") or {}),
         "protocol": protocol,
         "protocol_version": _whole(given.get("protocol_version", 1), "protocol_version", 1, MAX_VERSION),
-        "overlap": _whole(given.get("overlap", 1), "overlap", 1, 10_000),
+        "overlap": _whole(given.get("overlap", 1), "overlap", 1, MAX_OVERLAP),
         "strength_levels": _whole(given.get("strength_levels", 0), "strength_levels", 0, MAX_DESCRIBED_STRENGTH),
     }
     for name, default in (

@@ -380,6 +380,13 @@ def pseudonyms(*sources: str) -> list[str]:
     return [pseudonym.split("-")[0] + "-" for pseudonym in rows.values_list("pseudonym", flat=True)]
 
 
+def test_a_described_overlap_may_be_that_of_a_task_with_very_many_votes(project: Project) -> None:
+    """An import raises it to the votes of its most judged task, which a file may have on several lines."""
+    job = import_votes(project, {"campaign": {"id": "c1", "overlap": 18_000}}, judged("c1", protocol_version=1))
+    assert job.status == "succeeded", (job.error, job.bad_rows)
+    assert Campaign.objects.get().overlap == 18_000
+
+
 def test_whom_a_line_of_the_full_format_does_not_name_has_a_pseudonym_of_our_own(project: Project) -> None:
     nameless = {**judged("c1"), "votes": [{"choice": "a"}]}
     assert import_votes(project, asked("c1", kind="rate", levels=5), nameless, source="there").status == "succeeded"
