@@ -146,6 +146,59 @@ def test_a_response_that_is_no_vote_or_two_is_told(responses: dict[str, Any], re
         record(**responses)
 
 
+@pytest.mark.parametrize(
+    ("ranks", "expected"),
+    [
+        ((2, 1), (2, 1)), ((2.0, 1.0), (2, 1)), (("2", "1"), (2, 1)), (("10", "9"), (2, 1)), ((2, "1"), (2, 1)),
+        ((1.0, 1), (1, 1)), ((1, 0), (2, 1)), ((None, None), (1, 2)), (("", None), (1, 2)),
+    ],
+)  # fmt: skip
+def test_ranks_are_whole_numbers_however_they_are_written(ranks: tuple[Any, Any], expected: tuple[int, int]) -> None:
+    order = [{"value": name, "rank": rank} for name, rank in zip(LETTERS, ranks, strict=True)]
+    assert only(record(order=[order])).ranks == expected
+    assert only(record(order=[order[::-1]])).ranks == (expected if ranks[0] else (2, 1))
+    assert only(record(order=[[{"value": name} for name in LETTERS[::-1]]])).ranks == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "rank", [1.5, True, "first", "-1", "1.5", -1, float("nan"), float("inf"), "²", "1" * 5000, [1]]
+)
+def test_a_rank_that_is_no_whole_number_is_told(rank: Any) -> None:
+    order = [{"value": "response_a", "rank": 2}, {"value": "response_b", "rank": rank}]
+    with pytest.raises(Unusable, match="gives an answer a rank that is not a whole number"):
+        record(order=[order])
+
+
+@pytest.mark.parametrize("last", [{"value": "response_b", "rank": None}, {"value": "response_b"}, "response_b"])
+def test_a_rank_that_is_missing_among_others_is_told(last: Any) -> None:
+    with pytest.raises(Unusable, match="gives some answers a rank, and others none"):
+        record(order=[[{"value": "response_a", "rank": 2}, last]])
+
+
+@pytest.mark.parametrize(
+    "responses",
+    [
+        {"which_is_worse": "A"}, {"Worst answer": "response_b"}, {"which_is_worse": "neither"}, {"better": "A", "worse": "B"},
+        {"worst_to_best": [["response_a", "response_b"]]},
+    ],
+)  # fmt: skip
+def test_who_says_which_answer_is_worse_does_not_prefer_it(responses: dict[str, Any]) -> None:
+    with pytest.raises(Unusable, match="asks which answer is worse: it is not taken for the better one"):
+        record(**responses)
+
+
+def test_ratings_of_how_much_worse_an_answer_is_do_not_prefer_it() -> None:
+    rated = {"worse_response_a": 5, "worse_response_b": 1}
+    with pytest.raises(Unusable, match="rated by worse alone, which does not say which of them is better"):
+        record(**rated)
+    vote = only(record(**rated, preference="B", worst="it lies"))
+    assert (vote.ranks, len(vote.scores), vote.comment) == ((2, 1), 2, "it lies"), "what chooses no answer is kept"
+
+
+def test_an_order_from_best_to_worst_is_one() -> None:
+    assert only(record(from_best_to_worst=[["response_b", "response_a"]])).ranks == (2, 1)
+
+
 def test_a_record_without_responses_holds_answers_that_nobody_has_judged() -> None:
     assert record().votes == () and record(preference=[None, ""]).votes == ()
     drafts = {"preference": [{"value": "A", "user_id": "ana", "status": "draft"}]}
@@ -225,6 +278,8 @@ def test_ratings_and_choices_beside_a_pair_are_kept() -> None:
         ([pairwise("left"), result("choices", "tie", "prompt", choices=["tie"])], "two questions"),
         ([pairwise("left", to="answer1,answer1")], "names one answer twice"),
         ([pairwise("left"), result("hypertextlabels", "span", text="x", labels=["y"])], "not understood .hypertextlabels."),
+        ([pairwise("left", "worse")], "asks which answer is worse"),
+        ([result("choices", "worst", "prompt", choices=["answer1"])], "asks which answer is worse"),
         ([result("choices", "safe", "prompt", choices=["Yes"])], "no vote in it that is understood: “Yes”"),
         ([result("rating", "good", "prompt", rating=4)], "no vote in it that is understood: “good: 4”"),
         ([result("rating", "good", "answer1", rating=None)], "The rating good is not a number"),

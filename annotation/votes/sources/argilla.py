@@ -5,6 +5,7 @@ answer's is a score of that answer, other labels are reasons, texts a comment. F
 (response_1, response-b).
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,11 +13,12 @@ from datetime import datetime
 from typing import Any
 
 from annotation.votes.judged import Judged, name_of
-from annotation.votes.parts import Row, answer, id_in, is_messages, judged, prompt_of, said
+from annotation.votes.parts import Row, answer, id_in, is_messages, is_missing, judged, prompt_of, said
 from annotation.votes.sources.heard import ANSWER, Heard, Names, place_of, plain, settle
 from core.reading import Unusable, parse_json
 
 ASKED = ("prompt", "instruction", "question", "query", "input", "messages", "chat", "context", "conversation", "text")
+DIGITS = re.compile(r"[0-9]{1,9}")
 People = Mapping[str, Mapping[str, Any]]  # a person's id, or a space and a number -> question -> value
 
 
@@ -147,14 +149,30 @@ def _listed(heard: Heard, question: str, value: Sequence[Any]) -> None:
     options = _options(value)
     places = [place for option in options if (place := place_of(option, heard.answers)) is not None]
     if len(places) == len(options) > 1 and sorted(places) == list(range(len(heard.answers))):
-        ranks = [0] * len(places)
-        for number, (each, place) in enumerate(zip(value, places, strict=True), 1):
-            rank = each.get("rank") if isinstance(each, dict) else None
-            ranks[place] = rank if isinstance(rank, int) else number
-        heard.rank(question, ranks)
+        given = _ranks(question, value)
+        heard.rank(question, [given[places.index(place)] for place in range(len(places))])
     elif places:
         raise Unusable(f"The response to {question[:40]} does not order every answer once.")
     elif all(isinstance(each, str) for each in value):
         heard.reasons += tuple(value)
     else:
         raise Unusable(f"The response to {question[:40]} is of a kind that is not understood.")
+
+
+def _ranks(question: str, value: Sequence[Any]) -> list[int]:
+    """The rank of each option, as it is given; of options without a single rank their places in the list."""
+    given = [each.get("rank") if isinstance(each, dict) else None for each in value]
+    if all(is_missing(rank) for rank in given):
+        return list(range(1, len(given) + 1))
+    return [_rank(question, rank) for rank in given]
+
+
+def _rank(question: str, rank: Any) -> int:
+    """A whole number, also as other programs write it: 2.0 or “2”."""
+    if is_missing(rank):
+        raise Unusable(f"The response to {question[:40]} gives some answers a rank, and others none.")
+    if isinstance(rank, (int, float)) and not isinstance(rank, bool) and rank >= 0 and rank % 1 == 0:
+        return int(rank)
+    if isinstance(rank, str) and DIGITS.fullmatch(rank):
+        return int(rank)
+    raise Unusable(f"The response to {question[:40]} gives an answer a rank that is not a whole number.")

@@ -22,6 +22,8 @@ ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "
 TIES = {
     "tie": "tie", "both": "tie", "equal": "tie", "draw": "tie", "bothgood": "both_good", "bothbad": "all_bad", "neither": "all_bad",
 }  # fmt: skip
+WORSE = re.compile(r"worse|worst", re.IGNORECASE)
+BEST_FIRST = re.compile(r"best.*worst|better.*worse", re.IGNORECASE)  # of an order's name: from_best_to_worst
 MAX_OPTION_CHARS = 60  # longer texts are no names
 Names = tuple[str, ...]  # of the answers, in their order
 
@@ -105,6 +107,14 @@ class Heard:
     comments: tuple[str, ...] = ()
 
     def choose(self, question: str, verdict: str, ranks: tuple[int, ...]) -> None:
+        """Take a choice for what is better. Raises Unusable where the question's name says that it asks for the worse one."""
+        if WORSE.search(question):
+            raise Unusable(
+                f"The question {question[:40]} asks which answer is worse: it is not taken for the better one."
+            )
+        self._choose(question, verdict, ranks)
+
+    def _choose(self, question: str, verdict: str, ranks: tuple[int, ...]) -> None:
         self.verdict, self.ranks = verdict, ranks
         self.chosen_by += (question,)
 
@@ -123,7 +133,8 @@ class Heard:
 
     def rank(self, question: str, ranks: Sequence[int]) -> None:
         closed = closed_up(ranks)
-        self.choose(question, "ranked" if len(set(closed)) > 1 else "tie", closed)
+        choose = self._choose if BEST_FIRST.search(question) else self.choose
+        choose(question, "ranked" if len(set(closed)) > 1 else "tie", closed)
 
     def rate(self, question: str, value: Any, place: int | None = None) -> None:
         """A level of one answer; of what is no answer it is a part of the comment. ``place``: the answer, where it is known."""
@@ -154,6 +165,8 @@ class Heard:
             raise Unusable(
                 f"The answers are rated by {shown}, and nothing says which of them is better: keep one of these."
             )
+        if WORSE.search(criteria[0]):
+            raise Unusable(f"The answers are rated by {criteria[0]} alone, which does not say which of them is better.")
         levels = {place: level for _, place, level in self.scores}
         if len(levels) < len(self.answers):
             raise Unusable(f"Nothing says which answer is better, and {criteria[0]} does not rate every answer.")
