@@ -29,6 +29,7 @@ from core.storage import MANIFEST, artifact_path, manifest_of, store_directory, 
 from core.uploads import uploads
 from generation.models import Candidate, Prompt, PromptImport
 from training.exports.job import remove_old_exports
+from training.formats.canonical import ERASED as ERASED
 from training.formats.canonical import canonical
 from training.formats.files import write_parquet
 from training.models import Erasure, Snapshot
@@ -43,7 +44,6 @@ WHATS: Mapping[str, str] = {
     "write_in": "the better answer",
     "comment": "the comment",
 }
-ERASED = "[erased]"
 LEASE_SECONDS = 300
 # Under which keys of a row or a record a text of this kind stands.
 KEYS: Mapping[str, frozenset[str]] = {

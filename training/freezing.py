@@ -175,10 +175,7 @@ def _write(snapshot: Snapshot, keeper: Keeper, answers: Callable[..., Answers]) 
         left_out, n_people = snapshot.counts["left_out"], snapshot.counts["people"]
         totals = counts_json(left_out, n_people, counts, snapshot.counts.get("imported", 0))
         if not sum(counts.rows.values()) + sum(counts.unpaired.values()):
-            raise DomainError(
-                "No judgement says that one answer is better than another, so there is no pair to freeze.",
-                how="Let people judge more answers, then freeze again.",
-            )
+            raise _no_rows(counts.dropped)
         write_near(directory, builder.across)
         write_description(directory, recipe=_recipe(snapshot), counts=totals, sha256=sha256)
         write_card(directory, snapshot, makeup, counts=totals, sha256=sha256)
@@ -188,6 +185,18 @@ def _write(snapshot: Snapshot, keeper: Keeper, answers: Callable[..., Answers]) 
     n_rows = sum(counts.rows.values())
     keeper.beat(step=snapshot.total_steps)
     keeper.finish(message=counted(n_rows, "row"), counts=totals, sha256=sha256)
+
+
+def _no_rows(dropped: Mapping[str, int]) -> DomainError:
+    cut = [reason for reason in REASONS if dropped.get(reason) and REASONS[reason][0] != "judgements"]
+    if not cut:
+        return DomainError(
+            "No judgement says that one answer is better than another, so there is no pair to freeze.",
+            how="Let people judge more answers, then freeze again.",
+        )
+    reason = max(cut, key=lambda each: dropped[each])
+    what, words = REASONS[reason]
+    return DomainError("The recipe leaves no row.", how=f"What stays out most: {dropped[reason]:,} {what}, {words}.")
 
 
 def _write_files(

@@ -9,6 +9,7 @@ from django.db.models import Sum
 
 from accounts.models import Project
 from annotation.models import Campaign, ComparisonTask
+from core.counting import counted
 from training.formats.ballots import Counts
 from training.formats.preference import Row
 from training.rows import Recipe, build, facts_now, read_recipe, twins_among
@@ -32,6 +33,7 @@ REASONS: Mapping[str, tuple[str, str]] = {
     "voided": ("judgements", "set aside by a reviewer"),
     "other_purpose": ("judgements", "practice, repeats and reviews"),
     "retired": ("judgements", "their task was taken out of the campaign"),
+    "erased": ("judgements", "their prompt was erased"),
     "other_tags": ("judgements", "of prompts without the tags chosen"),
     "other_days": ("judgements", "of other days"),
     "other_people": ("judgements", "of people who are not chosen"),
@@ -178,12 +180,12 @@ def warnings_of(counts: Mapping[str, Any]) -> tuple[str, ...]:
         found.append("There is no pair to train on: all of them are held out.")
     if rows.get("train") and prompts.get("test", 0) < ENOUGH_HOLDOUT_PROMPTS:
         found.append(
-            f"Only {prompts.get('test', 0)} held-out prompts are judged; under {ENOUGH_HOLDOUT_PROMPTS}, what is measured on "
-            "them is too uncertain for a verdict."
+            f"Only {counted(prompts.get('test', 0), 'held-out prompt is', 'held-out prompts are')} judged; under "
+            f"{ENOUGH_HOLDOUT_PROMPTS}, what is measured on them is too uncertain for a verdict."
         )
     if n := counts.get("near_duplicates"):
         found.append(
-            f"{n} held-out prompts are nearly the same as one that is trained on: they share four fifths of their word pairs, or "
-            "use the same words in another order."
+            f"{counted(n, 'held-out prompt is', 'held-out prompts are')} nearly the same as one that is trained on: four fifths of "
+            "their word pairs are shared, or the words are the same in another order."
         )
     return tuple(found)

@@ -18,6 +18,7 @@ from annotation.protocol import Protocol
 from core.bulk import chunks
 from core.errors import DomainError, require
 from training.formats.ballots import Counts, Split, Vote
+from training.formats.canonical import ERASED
 from training.formats.policy import PairPolicy
 from training.formats.preference import Built, rows_of_prompt, word_signature
 from training.formats.records import Names
@@ -214,6 +215,7 @@ class _Votes:
             key, verdict, strength, source, write_in, task, *_ = chunk.judgements[pk]
             prompt, campaign, *_ = chunk.tasks[task]
             scale, answers = facts.campaigns[self.reader.campaigns[campaign]], self._answers(pk)
+            vetoed = self._vetoed(pk, answers, scale) if has_vetoes else ()
             values: tuple[float, ...] = ()
             if policy.criteria:
                 slots = [str(chunk.candidates[candidate][0]) for candidate in chunk.slots.get(task, ())]
@@ -233,8 +235,8 @@ class _Votes:
                 values=values,
                 task=task,
                 is_ruling=with_rulings and source == Judgement.Source.ADJUDICATOR,
-                write_in=write_in if policy.write_ins else "",
-                vetoed=self._vetoed(pk, answers, scale) if has_vetoes else (),
+                write_in=write_in if policy.write_ins and write_in != ERASED else "",
+                vetoed=vetoed,
             )
 
     def _by_criteria(

@@ -1,7 +1,7 @@
 """Which judgements go into a dataset: the selection, read in one statement, and why every other judgement stays out."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
@@ -237,15 +237,24 @@ def read_members(
     rows = _statement(project, campaigns, selection)
     if below:
         rows = rows.filter(**{f"{PROMPT}__content_sha256__lt": below})
-    return _members(rows, selection, reading)
+    return _members(rows, selection, reading, _erased(project))
 
 
-def _members(rows: QuerySet[Assignment], selection: Selection, reading: Reading) -> Iterator[Member]:
+def _erased(project: Project) -> set[str]:
+    """Hashes of prompts that were erased in the project, with or without their answers: nothing is left to learn from."""
+    return set(project.erasures.filter(what__in=["prompt", "exchange"]).values_list("prompt_sha256", flat=True))
+
+
+def _members(rows: QuerySet[Assignment], selection: Selection, reading: Reading, erased: Set[str]) -> Iterator[Member]:
     found = (_Seen(*row) for row in rows.values_list(*_columns(selection)).iterator(chunk_size=2000))
     for content, seen in groupby(found, key=lambda one: one.content):
         members, is_test = [], False
         for one in seen:
-            if why := _why_not(selection, one) or _over_the_cap(selection, one, reading):
+            if (
+                why := ("erased" if content in erased else "")
+                or _why_not(selection, one)
+                or _over_the_cap(selection, one, reading)
+            ):
                 reading.left_out[why] += 1
                 continue
             reading.annotators[one.annotator_id] += 1
@@ -263,7 +272,7 @@ def has_members(project: Project, campaigns: Sequence[Campaign], selection: Sele
     # PostgreSQL's cursor outside of a transaction reads everything before the first row; SQLite's transaction lets nobody else write.
     with transaction.atomic() if connection.vendor == "postgresql" else nullcontext():
         rows = _statement(project, campaigns, selection).order_by()
-        return next(_members(rows, selection, reading), None) is not None
+        return next(_members(rows, selection, reading, _erased(project)), None) is not None
 
 
 def _statement(project: Project, campaigns: Sequence[Campaign], selection: Selection) -> QuerySet[Assignment]:

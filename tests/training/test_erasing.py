@@ -152,6 +152,25 @@ def test_a_dataset_frozen_afterwards_is_free_and_whole(lab):
     check_snapshot(later)
 
 
+def test_what_was_erased_is_not_learnt_from_anew(lab):
+    project, campaign, mia = lab
+    ben, arm = make_annotator(project), make_arm(project)
+    second, secret = campaign.tasks.order_by("pk")[1], secret_judgement(campaign)
+    said = judge(second, ben, "B", write_in="Another better answer")
+    for judgement, what in ((secret, "comment"), (secret, "write_in"), (said, "write_in")):
+        judgement.refresh_from_db()
+        run_erasure(erase_text(judgement=judgement, what=what, note="asked", by=mia).pk)
+    later = make_prompt(second.prompt.set, "Later?")
+    task = make_task(campaign, [make_answer(arm, later, word) for word in ("yes", "no")])
+    judge(task, ben, "A", write_in="Kept")
+    anew = freeze(project, [campaign], pair_policy={"write_ins": True}, name="anew")
+    assert ERASED.encode() not in everything(directory_of(anew)) and b"Kept" in everything(directory_of(anew))
+    run_erasure(erase_text(judgement=said, what="exchange", note="asked", by=mia).pk)
+    last = freeze(project, [campaign], pair_policy={"write_ins": True}, name="last")
+    assert ERASED.encode() not in everything(directory_of(last))
+    assert last.counts["left_out"] == {"erased": second.assignments.count()} and last.erased_at is None
+
+
 def test_datasets_of_the_same_files_are_replaced_together_and_others_are_left(lab):
     project, campaign, mia = lab
     first, second = frozen(project, campaign), frozen(project, campaign)

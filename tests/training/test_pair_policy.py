@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accounts.models import Role
-from annotation.models import Flag, Score
+from annotation.models import Flag, Judgement, Score
 from core.errors import DomainError
 from tests.training.judged import (
     freeze,
@@ -147,6 +147,16 @@ def test_neighbours_and_extremes_are_those_of_the_majoritys_ranking(which, found
     } == found
     assert (counts.n_disputed, counts.n_overlapping) == (2, 3)  # of all that people judged, whichever pairs are rows
     assert sum(weight for one in built for key, weight, _ in one.lineage if key == "2") == pytest.approx(1, abs=1e-5)
+
+
+def test_neighbours_are_those_of_the_majoritys_ranking_whatever_else_is_judged():
+    votes = [vote("0", {"a": 1, "b": 2, "c": 2})]
+    votes += [vote(f"ab{n}", {"a": 1, "b": 2}) for n in range(3)] + [vote(f"bc{n}", {"b": 1, "c": 2}) for n in range(3)]
+    other = vote("d", {"d": 1, "e": 2, "f": 3})
+    # Two answers that were judged by themselves are neighbours, and extremes, of their own.
+    assert pairs(rows(votes, pairs="adjacent")[0]) == {("a", "b"), ("b", "c")}
+    assert pairs(rows([*votes, other], pairs="adjacent")[0]) == {("a", "b"), ("b", "c"), ("d", "e"), ("e", "f")}
+    assert pairs(rows(votes, pairs="best_worst")[0]) == {("a", "b"), ("b", "c"), ("a", "c")}
 
 
 def test_a_row_for_each_vote_takes_the_neighbours_of_its_own_ranking():
@@ -346,6 +356,34 @@ def test_a_criterion_that_would_decide_nothing_is_refused(rated, policy, said):
             ask(project=project, campaigns=[campaign], pair_policy=policy)
         assert refused.value.words.startswith(said)
     assert not Snapshot.objects.exists()
+
+
+def test_a_low_rating_vetoes_whatever_else_its_author_said(rated):
+    project, campaign = rated
+    said = judge(campaign.tasks.get(), make_annotator(project), "A")  # no word on how helpful they are
+    Score.objects.create(
+        judgement=said, candidate=campaign.tasks.get().slots.first().candidate, criterion="harm", value=5
+    )
+    assert chosen(project, campaign, criteria={"helpful": 1}) == [("first", 0.75)]
+    assert chosen(project, campaign, criteria={"helpful": 1}, veto_criterion="harm", veto_at=5) == []
+    overruled = [vote("1", {"a": 1, "b": 2}, vetoed=("a",)), vote("2", {"a": 1, "b": 2}, is_ruling=True)]
+    assert rows(overruled)[0] == []
+
+
+def test_a_recipe_that_leaves_no_row_says_why(rated):
+    project, campaign = rated
+    snapshot = freeze(
+        project, [campaign], pair_policy={"criteria": {"helpful": 1}, "veto_criterion": "harm", "veto_at": 4}
+    )
+    assert (snapshot.status, snapshot.error) == (
+        "failed", "The recipe leaves no row. What stays out most: 1 pairs, the chosen answer is flagged, or rated too low.",
+    )  # fmt: skip
+
+
+def test_an_answer_copied_against_the_criteria_has_no_margin(rated):
+    project, campaign = rated
+    Judgement.objects.update(write_in=" second ")
+    assert chosen(project, campaign, criteria={"helpful": 1}, write_ins=True) == [(" second ", 0.0)]
 
 
 def test_a_low_rating_or_a_flag_vetoes_for_good(rated):

@@ -27,7 +27,7 @@ from tests.training.judged import (
     take_back,
 )
 from training import freezing, snapshots
-from training.formats.files import read_lineage, read_rows
+from training.formats.files import NEAR, read_lineage, read_rows
 from training.freezing import freeze_again, run_freeze, seal, start_freeze
 from training.models import Snapshot, SnapshotJudgement
 from training.previewing import preview
@@ -163,8 +163,19 @@ def test_few_held_out_prompts_and_near_ones_are_warned_of():
         prompt = make_prompt(make_set(project), text, split=split)
         judge(make_task(campaign, [make_answer(arm, prompt, answer) for answer in ("x", "y")]), ana, "A")
     few, near = preview(project=project, campaigns=[campaign]).warnings
-    assert few.startswith("Only 1 held-out prompts are judged")
-    assert near.startswith("1 held-out prompts are nearly the same")
+    assert few.startswith("Only 1 held-out prompt is judged")
+    assert near.startswith("1 held-out prompt is nearly the same")
+
+
+def test_a_near_prompt_without_a_pair_is_listed_too():
+    project = make_project()
+    arm, campaign, ana = make_arm(project), make_campaign(project), make_annotator(project)
+    for text, split, says in (("How to cook rice?", "train", "A"), ("cook rice: how to", "holdout", "bad")):
+        prompt = make_prompt(make_set(project), text, split=split)
+        judge(make_task(campaign, [make_answer(arm, prompt, answer) for answer in ("x", "y")]), ana, says)
+    snapshot = freeze(project, [campaign], pair_policy={"unpaired": True})
+    [near] = read_rows(directory_of(snapshot) / NEAR)
+    assert near["test"]["prompt"][0]["content"] == "cook rice: how to" and snapshot.counts["near_duplicates"] == 1
 
 
 # ---- bytes -----------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any
 
 from training.exports.pairs import asked
 from training.exports.source import Row, Source
-from training.formats.canonical import canonical
+from training.formats.canonical import ERASED, canonical
 
 LETTERS = "abcdefghi"
 WINNERS = {"tie": "tie", "both_good": "tie", "both_bad": "tie (bothbad)"}
@@ -47,7 +47,7 @@ def write_ins(source: Source) -> Iterator[Row]:
     """Every better answer that a person wrote."""
     for task in source.tasks():
         for vote in task["votes"]:
-            if text := vote.get("better_answer"):
+            if (text := vote.get("better_answer")) and text != ERASED:
                 yield {
                     "messages": [*task["prompt"], {"role": "assistant", "content": text}],
                     "annotator": vote["annotator"],

@@ -170,7 +170,9 @@ def ballots_of(votes: Sequence[Vote], policy: PairPolicy, counts: Counts) -> lis
             counts.dropped["equal_texts"] += n_equal
         tied = sorted(_ties(answers, pairs)) if not pairs or len(answers) > 2 else []
         said.append(_Said(vote, answers, pairs, asked, tied))
-    by_majority = policy.aggregation == "majority" and any(len(one.asked) < len(one.pairs) for one in said)
+    by_majority = (
+        policy.aggregation == "majority" and policy.pairs != "all" and any(len(one.answers) > 2 for one in said)
+    )
     if by_majority:
         _mark(ballots, said)
         kept = _asked_by_majority(ballots, said, policy.pairs)
@@ -244,7 +246,8 @@ def _with_write_in(vote: Vote) -> list[tuple[str, int]]:
 def _strength(vote: Vote, better: str, worse: str) -> float:
     if vote.values:
         by_text = {text: value for (text, _), value in zip(vote.answers, vote.values, strict=True)}
-        return abs(by_text.get(better, 0.0) - by_text.get(worse, 0.0)) if {better, worse} <= set(by_text) else 0.0
+        # Whoever wrote an answer anew that was shown puts it first, whatever the criteria say of it.
+        return max(0.0, by_text.get(better, 0.0) - by_text.get(worse, 0.0)) if {better, worse} <= set(by_text) else 0.0
     return 0.0 if vote.write_in and vote.write_in == better else vote.strength
 
 

@@ -11,6 +11,8 @@ import orjson
 
 from core.ids import canonical_json
 
+ERASED = "[erased]"  # stands where a text was erased
+
 _LEAST, _MOST = 1e-4, 1e16  # from here on Python writes an exponent, and orjson does not, or another one
 
 

@@ -167,18 +167,18 @@ def write_near(directory: Path, across: Sequence[tuple[str, str, float]]) -> Non
         return
     wanted = {prompt for test, train, _ in across for prompt in (test, train)}
     texts: dict[str, tuple[str, Any]] = {}
-    for name in SPLITS:
-        for row in read_rows(directory / f"{name}.jsonl"):
+    paths = (directory / f"{name}.jsonl" for name in names_of(with_unpaired=True))
+    for path in paths:
+        for row in read_rows(path) if path.exists() else ():
             if row["prompt_id"][:16] in wanted:
                 texts[row["prompt_id"][:16]] = row["prompt_id"], row["prompt"]
     with (directory / NEAR).open("wb") as file:
         for test, train, share in across:
-            if test in texts and train in texts:  # else a prompt whose rows are unpaired
-                sides = {
-                    split: {"prompt_id": texts[prompt][0], "prompt": texts[prompt][1]}
-                    for split, prompt in (("test", test), ("train", train))
-                }
-                file.write(line_of({**sides, "share": share}))
+            sides = {
+                split: {"prompt_id": texts[prompt][0], "prompt": texts[prompt][1]}
+                for split, prompt in (("test", test), ("train", train))
+            }
+            file.write(line_of({**sides, "share": share}))
 
 
 def read_rows(path: Path) -> Iterator[Row]:

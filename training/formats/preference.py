@@ -74,7 +74,7 @@ def rows_of_prompt(votes: Iterable[Vote], policy: PairPolicy, counts: Counts) ->
     prompt = [{"role": m["role"], "content": m["content"]} for m in first.prompt]
     built: list[Built] = []
     n_prompt = sum([len(m["content"]) for m in prompt])
-    vetoed = {text for vote in standing for text in vote.vetoed}
+    vetoed = {text for vote in ordered for text in vote.vetoed}  # whatever else their authors' votes come to
     losers: set[str] = set()
     for better, worse, figures, lineage in _pairs(standing, policy, counts):
         why = _why_dropped(better, worse, figures, n_prompt, vetoed, policy)

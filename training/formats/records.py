@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from core.answering import Answer
 from core.ids import canonical_json, group_sha256
 from core.reading import MAX_LINE_BYTES
-from training.formats.canonical import agrees, canonical, messages_in, value_in
+from training.formats.canonical import ERASED, agrees, canonical, messages_in, value_in
 from training.formats.twins import Look, Task, ids_of_twins
 
 IMPORTED = "imported"
@@ -285,9 +285,9 @@ def _vote(
         vote["guidelines_version"] = guidelines
     if protocol != 1:
         vote["protocol_version"] = protocol
-    if write_in:
+    if write_in and write_in != ERASED:
         vote["better_answer"] = write_in
-    if comment:
+    if comment and comment != ERASED:
         vote["comment"] = comment
     if said := value_in(reasons):
         vote["reasons"] = said
