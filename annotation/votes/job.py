@@ -80,7 +80,7 @@ def start_import(
     stored, sha256 = keep_upload(upload, "votes")
     try:
         asked = _Asked(name, sha256, (source.strip() or name)[:60], made.stored(), skip_bad_rows, dict(mapping or {}))
-        if twin := _sent_before(project, key, name, sha256) or _same(project, asked, by=by):
+        if twin := _sent_before(project, key, name, sha256) or _same(project, asked):
             stored.unlink(missing_ok=True)
             return twin
         _refuse_taken(project, name)
@@ -144,10 +144,16 @@ class _Asked:
         return said == (self.source, self.choices, self.skip_bad_rows) and self.mapping in ({}, job.mapping)
 
 
-def _same(project: Project, asked: _Asked, *, by: User | None) -> VoteImport | None:
-    """The import that this file under this name already is. Raises DomainError where it was made with other choices."""
+def _of_file(project: Project, asked: _Asked) -> VoteImport | None:
+    """The import of this file under this name, with whatever choices."""
     there = project.vote_imports.filter(name=asked.name, sha256=asked.sha256)
-    twin = there.exclude(status__in=[ImportStatus.FAILED, ImportStatus.CANCELLED]).order_by("-pk").first()
+    return there.exclude(status__in=[ImportStatus.FAILED, ImportStatus.CANCELLED]).order_by("-pk").first()
+
+
+def _same(project: Project, asked: _Asked) -> VoteImport | None:
+    """The import that this file under this name already is; a draft with other choices is not. Raises DomainError where an import
+    was made with others."""
+    twin = _of_file(project, asked)
     if twin is None or asked.is_that_of(twin):
         return twin
     require(
@@ -155,7 +161,6 @@ def _same(project: Project, asked: _Asked, *, by: User | None) -> VoteImport | N
         f"This file is here as “{asked.name}” already, with other choices.",
         how="Choose another name.",
     )
-    cancel_import(twin, by=by)
     return None
 
 
@@ -176,11 +181,16 @@ def _lock(project: Project) -> None:
 def _record(
     *, project: Project, stored: Path, asked: _Asked, is_draft: bool, by: User | None, enqueue: bool, **fields: Any
 ) -> VoteImport:
-    """The new import; or its twin, where that was begun while this one's file was looked at."""
+    """The new import; or its twin, where that was begun while this one's file was looked at.
+
+    A draft with other choices gives way only here, where nothing can refuse the new import any more.
+    """
     _lock(project)
-    if twin := _same(project, asked, by=by):
+    if twin := _same(project, asked):
         return twin
     _refuse_taken(project, asked.name)
+    if draft := _of_file(project, asked):
+        cancel_import(draft, by=by)
     notes = []
     if has_byte_order_mark(stored):
         notes.append("The file begins with a byte order mark, which is no part of its first line.")
@@ -267,7 +277,8 @@ def cancel_import(job: VoteImport, *, by: User | None) -> None:
     """Stop an import, or give up a draft. What was stored is taken back; an ended import is left as it is."""
     if job.status == ImportStatus.DRAFT:
         move(job, JobStatus.CANCELLED, by=by, only_from=ImportStatus.DRAFT, finished_at=Now())
-        stored_path(job).unlink(missing_ok=True)
+        path = stored_path(job)
+        transaction.on_commit(lambda: path.unlink(missing_ok=True))  # what is rolled back leaves the draft its file
     else:
         request_cancel(job, by=by)
     record("votes.cancel_import", project=job.project, user=by, subject=job)

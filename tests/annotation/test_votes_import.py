@@ -1,7 +1,10 @@
 """Imports of votes as a job: what they become, all or nothing, unseen before the end, resumed, cancelled, repeated."""
 
+import io
 import json
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +51,7 @@ from tests.annotation.checks import violations
 from tests.annotation.votes import import_votes, jsonl, row, vote
 
 pytestmark = pytest.mark.django_db
+Committing = Callable[..., AbstractContextManager[Any]]
 BROUGHT: tuple[type[models.Model], ...] = (
     Annotator, Assignment, Campaign, Candidate, ComparisonTask, GenerationJob, JobArm, Judgement, ModelVersion, Place, Prompt,
     PromptImport, PromptSet, RankedCandidate, Score, TaskCandidate,
@@ -57,6 +61,12 @@ BROUGHT: tuple[type[models.Model], ...] = (
 @pytest.fixture(autouse=True)
 def _no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.jobs._send", lambda job: None)
+
+
+@pytest.fixture
+def committing(django_capture_on_commit_callbacks: Committing) -> Committing:
+    """What is to be done on commit is done at the end of the block."""
+    return django_capture_on_commit_callbacks
 
 
 @pytest.fixture
@@ -275,14 +285,55 @@ def test_the_same_file_under_the_same_name_is_the_same_import(project: Project) 
         import_votes(project, row(77))
 
 
-def test_a_draft_gives_way_to_the_same_file_with_other_choices(project: Project) -> None:
+def test_a_draft_gives_way_to_the_same_file_with_other_choices(project: Project, committing: Committing) -> None:
     given: dict[str, Any] = {"project": project, "name": "v", "is_draft": True, "by": None}
     first = start_import(**given, upload=jsonl(row(1)))
     assert start_import(**given, upload=jsonl(row(1))).pk == first.pk
-    second = start_import(**given, upload=jsonl(row(1)), choices={"open_for": 2})
+    with committing(execute=True):
+        second = start_import(**given, upload=jsonl(row(1)), choices={"open_for": 2})
+        assert stored_path(first).exists(), "its file stays until the import that it gives way to is there"
     first.refresh_from_db()
     assert (first.status, second.status, second.choices["open_for"]) == ("cancelled", "draft", 2)
     assert not stored_path(first).exists() and stored_path(second).exists()
+
+
+TABLE = b"Question,Better,Worse\nWhy?,So.,No.\n"
+COLUMNS = {"prompt": "Question", "chosen": "Better", "rejected": "Worse"}
+
+
+@pytest.mark.parametrize(
+    ("refused", "why"),
+    [
+        ({"mapping": {**COLUMNS, "chosen": "Best"}}, "no column “Best”"),
+        ({"mapping": {"prompt": "Question"}}, "Choose answers"),
+        ({"choices": {"open_for": 2}}, "No votes in a form that is known"),
+    ],
+)
+@pytest.mark.parametrize("columns", [{}, COLUMNS])
+def test_a_request_that_is_refused_leaves_the_draft_as_it_was(
+    project: Project, committing: Committing, columns: dict[str, str], refused: dict[str, Any], why: str
+) -> None:
+    given: dict[str, Any] = {"project": project, "name": "v", "filename": "v.csv", "by": None}
+    draft = start_import(**given, upload=io.BytesIO(TABLE), mapping=columns, is_draft=True)
+    before = set(uploads().glob("votes-*"))
+    with committing(execute=True), pytest.raises(DomainError, match=why):
+        start_import(**given, upload=io.BytesIO(TABLE), **refused)
+    assert VoteImport.objects.get().status == "draft" and draft.events.count() == 1
+    assert stored_path(draft).exists() and set(uploads().glob("votes-*")) == before
+
+
+def test_an_import_that_cannot_be_recorded_leaves_the_draft_as_it_was(
+    project: Project, committing: Committing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draft = start_import(project=project, name="v", by=None, upload=jsonl(row(1)), is_draft=True)
+
+    def breaks(job: VoteImport) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(service, "enqueue_on_commit", breaks)
+    with committing(execute=True), pytest.raises(ZeroDivisionError):
+        start_import(project=project, name="v", by=None, upload=jsonl(row(1)), choices={"open_for": 2})
+    assert VoteImport.objects.get().status == "draft" and stored_path(draft).exists()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -514,7 +565,7 @@ def test_ctrl_c_at_a_shell_takes_everything_back(
     assert import_now(project=project, path=path, name="votes").counts["votes"] == 18
 
 
-def test_a_draft_waits_for_a_person_and_can_be_given_up(project: Project, ravi: User) -> None:
+def test_a_draft_waits_for_a_person_and_can_be_given_up(project: Project, ravi: User, committing: Committing) -> None:
     job = start_import(project=project, upload=jsonl(row(1)), name="votes", is_draft=True, by=ravi)
     run_import(job.pk)
     assert reap() == 0 and rows_there() == {}
@@ -525,7 +576,8 @@ def test_a_draft_waits_for_a_person_and_can_be_given_up(project: Project, ravi: 
     job.refresh_from_db()
     assert job.status == JobStatus.SUCCEEDED
     other = start_import(project=project, upload=jsonl(row(2)), name="other", is_draft=True, by=ravi)
-    cancel_import(other, by=ravi)
+    with committing(execute=True):
+        cancel_import(other, by=ravi)
     assert other.status == JobStatus.CANCELLED and not stored_path(other).exists()
 
 

@@ -141,10 +141,13 @@ def test_a_taken_name_is_said_in_the_form(page: Client, project: Project) -> Non
     assert sent.status_code == 422 and "already" in sent.content.decode()
 
 
-def test_a_draft_is_discarded_and_a_running_import_cancelled(page: Client, project: Project) -> None:
+def test_a_draft_is_discarded_and_a_running_import_cancelled(
+    page: Client, project: Project, django_capture_on_commit_callbacks: Any
+) -> None:
     upload(page, project, row(1))
     job = VoteImport.objects.get()
-    page.post(url("vote-import-cancel", project, job.key))
+    with django_capture_on_commit_callbacks(execute=True):
+        page.post(url("vote-import-cancel", project, job.key))
     job.refresh_from_db()
     assert job.status == "cancelled"
     assert "Try again" not in page.get(url("vote-import", project, job.key)).content.decode(), "its file is gone"
