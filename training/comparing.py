@@ -6,7 +6,7 @@ What was found can be kept without any text: where the rows shown stand in the f
 import hashlib
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -17,8 +17,7 @@ import orjson
 from django.db.models import Exists, OuterRef
 
 from core.errors import require
-from training.formats.ballots import SPLITS
-from training.formats.files import LINEAGE
+from training.formats.files import LINEAGE, UNPAIRED, name_of, names_of
 from training.models import Snapshot
 from training.since import WORDS, why_excluded
 from training.snapshots import directory_of
@@ -29,6 +28,8 @@ WHY = {
     "new_judgements": "judged since, or not chosen before",
     "gone_judgements": "judgements behind it are not in the other one",
     "turned": "the other answer is chosen now",
+    "turned_good": "called good instead of bad",
+    "turned_bad": "called bad instead of good",
     "moved": "it changed sides: training or held out",
     "policy": "the same judgements under another recipe",
 }
@@ -36,7 +37,10 @@ WHY = {
 
 @dataclass(frozen=True)
 class Difference:
-    """One pair of answers that the two datasets do not have alike. ``before`` and ``after`` are rows, one of them may be missing."""
+    """A pair of answers, or an answer without a pair, that the two datasets do not have alike.
+
+    ``before`` and ``after`` are rows, one of them may be missing.
+    """
 
     what: str  # in, out or changed
     why: str  # a key of WHY
@@ -54,6 +58,10 @@ class Difference:
         found = self.after or self.before
         assert found is not None
         return found
+
+    @property
+    def kind(self) -> str:
+        return _kind_of(self.row)
 
 
 class Keys:
@@ -151,14 +159,23 @@ def compare(first: Snapshot, second: Snapshot, *, beat: Callable[[int], None] = 
 
 
 class Line(dict[str, Any]):
-    """One row with its split and the keys of the judgements behind it; ``at`` is where its line begins in the file of its split."""
+    """One row with its split and the keys of the judgements behind it; ``at`` is where its line begins in its file."""
 
     at: int = 0
 
 
-# Under its two answers; several where every vote is a row.
-Pair = tuple[str, str]
-Rows = dict[Pair, list[Line]]
+# Under its two answers, several where every vote is a row; a row without a pair under its one.
+Answers = tuple[str, ...]
+Rows = dict[Answers, list[Line]]
+
+
+def _kind_of(row: Mapping[str, Any]) -> str:
+    return UNPAIRED if "completion" in row else "pair"
+
+
+def _answers_of(row: Mapping[str, Any]) -> Answers:
+    names = ("completion",) if _kind_of(row) == UNPAIRED else ("chosen", "rejected")
+    return tuple(sorted(row[name][0]["content"] for name in names))
 
 
 class _Files:
@@ -168,22 +185,21 @@ class _Files:
         self.directory, self.n_read = directory, 0
 
     def prompts(self) -> Iterator[tuple[str, Rows]]:
-        """(prompt_id, its rows by their two answers), by prompt_id. The lineage holds the rows of both splits in the order of prompts."""
+        """(prompt_id, its rows by their answers), by prompt_id. The lineage holds all rows in the order of prompts."""
         for prompt_id, of_prompt in groupby(self._rows(), key=lambda row: str(row["prompt_id"])):
             found: Rows = {}
             for row in of_prompt:
-                chosen, rejected = row["chosen"][0]["content"], row["rejected"][0]["content"]
-                found.setdefault((min(chosen, rejected), max(chosen, rejected)), []).append(row)
+                found.setdefault(_answers_of(row), []).append(row)
             yield prompt_id, found
 
     def _rows(self) -> Iterator[Line]:
-        rows = {split: self._lines(f"{split}.jsonl") for split in SPLITS}
+        # A file is opened when the lineage first names a row of it: datasets without unpaired rows may have no file for them.
+        rows = {name: self._lines(f"{name}.jsonl") for name in names_of(with_unpaired=True)}
         for _, entry in self._lines(LINEAGE):
-            if "kind" not in entry:
-                at, row = next(rows[entry["split"]])
-                line = Line(row, split=entry["split"], judgements={each["key"] for each in entry["judgements"]})
-                line.at = at
-                yield line
+            at, row = next(rows[name_of(entry["split"], entry.get("kind", "pair"))])
+            line = Line(row, split=entry["split"], judgements={each["key"] for each in entry["judgements"]})
+            line.at = at
+            yield line
 
     def _lines(self, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
         at = 0
@@ -196,8 +212,9 @@ class _Files:
 
 def bytes_of(*directories: Path) -> int:
     """How many bytes a comparison reads."""
-    names = [*(f"{split}.jsonl" for split in SPLITS), LINEAGE]
-    return sum((directory / name).stat().st_size for directory in directories for name in names)
+    names = [*(f"{name}.jsonl" for name in names_of(with_unpaired=True)), LINEAGE]
+    paths = [directory / name for directory in directories for name in names]
+    return sum(path.stat().st_size for path in paths if path.exists() or not path.name.startswith(UNPAIRED))
 
 
 def _merged(first: Iterator[tuple[str, Rows]], second: Iterator[tuple[str, Rows]]) -> Iterator[tuple[Rows, Rows]]:
@@ -220,8 +237,8 @@ def _merged(first: Iterator[tuple[str, Rows]], second: Iterator[tuple[str, Rows]
 
 
 def _differences(before: Rows, after: Rows, found: Comparison) -> Iterator[Difference]:
-    for pair in sorted(before.keys() | after.keys()):
-        olds, news = before.get(pair, []), after.get(pair, [])
+    for answers in sorted(before.keys() | after.keys(), key=lambda answers: (-len(answers), answers)):  # pairs first
+        olds, news = before.get(answers, []), after.get(answers, [])
         same = [row for row in olds if row in news]
         found.counts["same"] += len(same)
         olds, news = [row for row in olds if row not in same], [row for row in news if row not in same]
@@ -241,13 +258,20 @@ def _difference(old: dict[str, Any] | None, new: dict[str, Any] | None, found: C
         return Difference("in", "new_judgements" if joined else "policy", old, new, n_new, n_gone)
     if new is None:
         return Difference("out", "gone_judgements" if left else "policy", old, new, n_new, n_gone)
-    if old["chosen"] != new["chosen"]:
-        why = "turned"
+    if turned := _turned(old, new):
+        why = turned
     elif old["split"] != new["split"]:
         why = "moved"
     else:
         why = "new_judgements" if joined else "gone_judgements" if left else "policy"
     return Difference("changed", why, old, new, n_new, n_gone)
+
+
+def _turned(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Why two rows of the same answers say the opposite; empty where they do not."""
+    if _kind_of(new) == UNPAIRED:
+        return "" if old["label"] == new["label"] else "turned_good" if new["label"] else "turned_bad"
+    return "turned" if old["chosen"] != new["chosen"] else ""
 
 
 def _count_judgements(found: Comparison) -> None:
@@ -284,7 +308,10 @@ def stored(found: Comparison) -> dict[str, Any]:
     """What was found as JSON, without a text: of the rows shown only where they stand."""
 
     def place(row: dict[str, Any] | None) -> list[Any] | None:
-        return [row["split"], row.at] if isinstance(row, Line) else None
+        if not isinstance(row, Line):
+            return None
+        kind = _kind_of(row)
+        return [row["split"], row.at] if kind == "pair" else [row["split"], row.at, kind]
 
     return {
         "counts": dict(found.counts),
@@ -310,10 +337,11 @@ def read_stored(first: Snapshot, second: Snapshot, kept: Mapping[str, Any]) -> C
     return found
 
 
-def _row_at(directory: Path, place: tuple[str, int] | None) -> dict[str, Any] | None:
+def _row_at(directory: Path, place: Sequence[Any] | None) -> dict[str, Any] | None:
+    """place  split, where the line begins, and the kind of a row that is no pair"""
     if place is None:
         return None
-    split, at = place
-    with (directory / f"{split}.jsonl").open("rb") as file:
+    split, at, *kind = place
+    with (directory / f"{name_of(split, *kind)}.jsonl").open("rb") as file:
         file.seek(at)
         return {**orjson.loads(file.readline()), "split": split}

@@ -13,6 +13,7 @@ from core.beating import Keeper, attempt
 from core.errors import require
 from core.jobs import JobStatus
 from training.comparing import Comparison, bytes_of, compare, read_stored, require_comparable, stored
+from training.formats.files import UNPAIRED
 from training.models import ComparisonJob, Snapshot
 
 ENOUGH_FOR_A_PAGE = 20_000  # rows of both, read in about a second
@@ -22,7 +23,8 @@ LIVE = (JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.CANCELLING, JobStatus.SUC
 
 
 def n_rows_of(*snapshots: Snapshot) -> int:
-    return sum(sum(snapshot.counts.get("rows", {}).values()) for snapshot in snapshots)
+    """Pairs and answers without a pair."""
+    return sum(n for each in snapshots for kind in ("rows", UNPAIRED) for n in each.counts.get(kind, {}).values())
 
 
 def is_small(first: Snapshot, second: Snapshot) -> bool:

@@ -18,7 +18,8 @@ from training import comparisons, freezing
 from training.blinding import note_rows_seen
 from training.comparing import Comparison, Difference, compare, require_comparable
 from training.comparisons import n_rows_of
-from training.dataset_views import ShownRow, snapshot_or_404
+from training.dataset_views import ShownRow, UnpairedRow, snapshot_or_404
+from training.formats.files import UNPAIRED
 from training.models import ComparisonJob, Snapshot
 from training.since import WORDS, excluded_since
 from training.snapshots import setting_in_words
@@ -56,11 +57,16 @@ def anew(request: HttpRequest, project: Project, key: str) -> HttpResponse:
 @dataclass(frozen=True)
 class ShownDifference:
     difference: Difference
-    row: ShownRow
+    row: ShownRow | UnpairedRow
 
     @classmethod
     def of(cls, difference: Difference) -> "ShownDifference":
-        return cls(difference, ShownRow.of(difference.row, difference.row["split"]))
+        made = UnpairedRow if difference.kind == UNPAIRED else ShownRow
+        return cls(difference, made.of(difference.row, difference.row["split"]))
+
+    @property
+    def is_pair(self) -> bool:
+        return isinstance(self.row, ShownRow)
 
 
 SECTIONS = {"in": "Rows that came in", "out": "Rows that are out", "changed": "Rows that changed"}

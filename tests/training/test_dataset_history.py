@@ -12,6 +12,7 @@ from django.test import Client
 from accounts.models import Role
 from annotation.models import Judgement
 from core.jobs import JobStatus, request_cancel
+from tests.api.client import Api
 from tests.training.judged import (
     freeze,
     judge,
@@ -29,7 +30,7 @@ from tests.training.judged import (
 )
 from training import comparisons
 from training.card import CARD
-from training.comparing import compare, stored
+from training.comparing import compare, read_stored, stored
 from training.comparisons import comparison_of, run_comparison, start_comparison
 from training.formats.files import NEAR, read_rows
 from training.formats.preference import COLUMNS
@@ -256,6 +257,111 @@ def test_nothing_to_compare_with_is_said(project, ravi):
     same = ravi.get(f"/p/lab/datasets/{snapshot.key}/compare/", {"with": snapshot.key})
     assert same.status_code == 422 and b"one and the same dataset" in same.content
     assert ravi.get(f"/p/lab/datasets/{snapshot.key}/compare/", {"with": "zzz"}).status_code == 404
+
+
+CALLS = {"good": ("tie", "both_good"), "bad": ("bad", "all_bad")}
+
+
+def call(campaign, prompt, says, *, answers=None):
+    """A task of two answers that one person calls both good or both bad."""
+    answers = answers or [make_answer(make_arm(campaign.project), prompt, f"{word}: {prompt.pk}") for word in "ab"]
+    task = make_task(campaign, answers)
+    call_again(task, says)
+    return task
+
+
+def call_again(task, says):
+    ranks, verdict = CALLS[says]
+    judge(task, make_annotator(task.campaign.project), ranks, verdict=verdict)
+
+
+def make_two_unpaired(project):
+    """Two datasets of a pair and eight answers without one, of which two leave, four change and two come."""
+    campaign, prompts = make_judged(project, ["A"]), make_set(project)
+    gone, turned, more, _ = (call(campaign, make_prompt(prompts, f"Called {n}?"), "good") for n in range(4))
+    before = freeze(project, [campaign], name="before", pair_policy={"unpaired": True})
+    take_back(gone.assignments.get().current)
+    for _ in range(2):
+        call_again(turned, "bad")
+    call_again(more, "good")
+    call(campaign, make_prompt(prompts, "Called new?"), "bad")
+    return before, freeze(project, [campaign], name="after", pair_policy={"unpaired": True})
+
+
+def test_answers_without_a_pair_differ_too_and_say_why(project, ravi):
+    before, after = make_two_unpaired(project)
+    found = compare(before, after)
+    assert found.counts == {"in": 2, "out": 2, "changed": 4, "same": 3}
+    assert found.why == {
+        ("in", "new_judgements"): 2, ("out", "gone_judgements"): 2, ("changed", "turned_bad"): 2,
+        ("changed", "new_judgements"): 2,
+    }  # fmt: skip
+    back = compare(after, before)
+    assert back.counts == found.counts and back.why["changed", "turned_good"] == 2
+    assert {each.kind for shown in found.shown.values() for each in shown} == {"unpaired"}
+    turned = next(each for each in found.shown["changed"] if each.why == "turned_bad")
+    assert turned.before["label"] is True and turned.after["label"] is False and (turned.n_new, turned.n_gone) == (2, 0)
+    page = ravi.get(f"/p/lab/datasets/{after.key}/compare/", {"with": before.key}).content.decode()
+    assert "2 rows changed: called bad instead of good" in page
+    assert "Called bad instead of good; 2 more judgements." in page
+    assert page.count("Good</span>") == 2 + 2 and page.count("Bad</span>") == 2 + 2 and "Rejected" not in page
+
+
+def test_the_api_tells_an_answer_without_a_pair_by_its_completion_and_label(project):
+    before, after = make_two_unpaired(project)
+    api = Api(project, make_person("Rita", project, Role.RESEARCHER))
+    told = api.get(f"datasets/{after.key}/compare?to={before.key}").json()
+    assert {"what": "changed", "why": "called bad instead of good", "n": 2} in told["reasons"]
+    turned = next(each for each in told["shown"]["changed"] if each["why"] == "turned_bad")
+    assert turned["kind"] == "unpaired" and (turned["before"]["label"], turned["after"]["label"]) == (True, False)
+    assert turned["after"]["completion"][0]["role"] == "assistant" and "chosen" not in turned["after"]
+
+
+def test_a_recipe_without_answers_alone_leaves_them_out_whatever_files_there_are(project):
+    before, with_them = make_two_unpaired(project)
+    campaigns = list(with_them.campaigns.all())
+    without = freeze(project, campaigns, name="without")
+    assert not (directory_of(without) / "unpaired-train.jsonl").exists()
+    assert compare(with_them, without).why == {("out", "policy"): 8}
+    found = compare(without, with_them)
+    assert (found.counts, found.why) == ({"in": 8, "same": 1}, {("in", "policy"): 8})
+    job = start_comparison(first=without, second=with_them, by=None)
+    run_comparison(job.pk)
+    job.refresh_from_db()
+    assert job.status == JobStatus.SUCCEEDED and comparisons.result_of(job).counts["in"] == 8
+    assert comparisons.n_rows_of(before, with_them, without) == 9 + 9 + 1
+
+
+def test_an_answer_alone_that_is_held_out_now_has_moved_and_one_in_a_pair_is_another_row(project):
+    campaign, prompts = make_campaign(project), make_set(project)
+    moved, paired = (make_prompt(prompts, text) for text in ("Moved?", "Paired?"))
+    call(campaign, moved, "good")
+    task = call(campaign, paired, "good")
+    before = freeze(project, [campaign], pair_policy={"unpaired": True})
+    moved.split = "holdout"
+    moved.save()
+    judge(task, make_annotator(project), "A")
+    judge(task, make_annotator(project), "A")
+    after = freeze(project, [campaign], pair_policy={"unpaired": True})
+    found = compare(before, after)
+    assert found.why == {("changed", "moved"): 2, ("in", "new_judgements"): 1} and found.counts["same"] == 2
+    (pair,) = found.shown["in"]
+    assert pair.kind == "pair" and found.shown["changed"][0].row["split"] == "test"
+
+
+def test_stored_places_of_answers_alone_are_read_again_and_older_ones_mean_pairs(project):
+    before, after = make_two_unpaired(project)
+    found = compare(before, after)
+    kept = json.loads(json.dumps(stored(found)))
+    assert "Called" not in json.dumps(kept)
+    again = read_stored(before, after, kept)
+    for what, shown in found.shown.items():
+        for one, other in zip(again.shown[what], shown, strict=True):
+            for mine, theirs in ((one.before, other.before), (one.after, other.after)):
+                assert mine == (theirs and {name: value for name, value in theirs.items() if name != "judgements"})
+    kept["shown"] = [["out", "policy", ["train", 0], None, 0, 1]]
+    (pair,) = read_stored(before, after, kept).shown["out"]
+    assert pair.kind == "pair" and pair.row["chosen"]
 
 
 # ---- the card and the border -----------------------------------------------------------------------------------------

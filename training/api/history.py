@@ -51,7 +51,9 @@ class ComparisonSerializer(serializers.Serializer[Comparison]):
     )
     settings = serializers.SerializerMethodField(help_text="of the recipes, those that differ: name, before, after")
     n_joined = serializers.IntegerField(help_text="judgements that only this one has")
-    shown = serializers.SerializerMethodField(help_text="rows before and after")
+    shown = serializers.SerializerMethodField(
+        help_text="rows before and after; of the kind `unpaired` with `completion` and `label` in place of `chosen` and `rejected`"
+    )
 
     @extend_schema_field(serializers.DictField(child=serializers.IntegerField()))
     def get_counts(self, found: Comparison) -> dict[str, int]:
@@ -67,7 +69,7 @@ class ComparisonSerializer(serializers.Serializer[Comparison]):
 
     @extend_schema_field(serializers.DictField(child=serializers.ListField(child=serializers.JSONField())))
     def get_shown(self, found: Comparison) -> dict[str, list[dict[str, Any]]]:
-        return {what: [asdict(each) for each in shown] for what, shown in found.shown.items()}
+        return {what: [{"kind": each.kind, **asdict(each)} for each in shown] for what, shown in found.shown.items()}
 
 
 class _History(ProjectApi):
