@@ -17,7 +17,7 @@ from annotation.agreement import wilson
 from annotation.models import Campaign
 from generation.models import PromptSet
 from training.formats.ballots import SPLITS
-from training.formats.files import SCHEMA, UNPAIRED, UNPAIRED_SCHEMA
+from training.formats.files import SCHEMA, UNPAIRED, UNPAIRED_SCHEMA, name_of
 from training.formats.preference import COLUMNS, UNPAIRED_COLUMNS
 from training.makeup import Part
 from training.models import Snapshot
@@ -69,23 +69,29 @@ def _metadata(title: str, counts: Mapping[str, Any], licences: list[str]) -> Ite
         yield f"license_name: {json.dumps(' and '.join(licences), ensure_ascii=False)}"
     else:
         yield "license: unknown"
-    yield f"size_categories: [{json.dumps(_size(sum(counts['rows'].values())))}]"
-    yield "tags: [preference, human-feedback, rlhf, dpo, trl, whetstone]"
+    n_pairs, n_unpaired = _totals(counts)
+    yield f"size_categories: [{json.dumps(_size(n_pairs + n_unpaired))}]"
+    methods = [method for method, n in (("dpo", n_pairs), ("kto", n_unpaired)) if n]
+    yield f"tags: [preference, human-feedback, rlhf, {', '.join(methods)}, trl, whetstone]"
     yield "configs:"
-    for name, prefix, rows, is_default in (
-        ("preference", "", counts["rows"], True),
-        (UNPAIRED, f"{UNPAIRED}-", counts.get("unpaired", {}), False),
-    ):
+    # Whoever names no configuration is given the pairs or, where there are none, the answers without a pair.
+    default = "preference" if n_pairs else UNPAIRED
+    for name, kind, rows in (("preference", "pair", counts["rows"]), (UNPAIRED, UNPAIRED, counts.get("unpaired", {}))):
         splits = [split for split in SPLITS if rows.get(split)]
         if not splits:
             continue
         yield f"- config_name: {name}"
-        if is_default:
+        if name == default:
             yield "  default: true"
         yield "  data_files:"
         for split in splits:
             yield f"  - split: {split}"
-            yield f"    path: {prefix}{split}.parquet"
+            yield f"    path: {name_of(split, kind)}.parquet"
+
+
+def _totals(counts: Mapping[str, Any]) -> tuple[int, int]:
+    """How many pairs it holds, and how many answers without a pair."""
+    return sum(counts["rows"].values()), sum(counts.get("unpaired", {}).values())
 
 
 def _size(n: int) -> str:
@@ -102,8 +108,18 @@ def _licences(makeup: Iterable[Part]) -> list[str]:
 
 
 def _what(title: str, counts: Mapping[str, Any], sha256: str) -> Iterator[str]:
-    rows, prompts, judgements = counts["rows"], counts["prompts"], counts["judgements"]
+    n_pairs, n_unpaired = _totals(counts)
     yield f"# {title}\n"
+    yield from _of_pairs(counts) if n_pairs else _of_answers_alone(counts)
+    yield "\n`test` holds the prompts that are held out from training, by group: do not train on it."
+    if n_pairs and n_unpaired:
+        yield f"The configuration `{UNPAIRED}` holds {n_unpaired:,} answers called both good or both bad, for KTO."
+    yield f"\nSHA-256 over the canonical rows: `{sha256}`\n"
+    yield '```python\nfrom datasets import load_dataset\n\nrows = load_dataset("path/to/this/directory")\n```\n'
+
+
+def _of_pairs(counts: Mapping[str, Any]) -> Iterator[str]:
+    rows, prompts, judgements = counts["rows"], counts["prompts"], counts["judgements"]
     yield (
         "Preferences between answers of language models, frozen by Whetstone. "
         "The rows are TRL's conversational preference format with an explicit prompt.\n"
@@ -111,20 +127,28 @@ def _what(title: str, counts: Mapping[str, Any], sha256: str) -> Iterator[str]:
     yield "| split | rows | prompts | judgements |\n| --- | ---: | ---: | ---: |"
     for split in SPLITS:
         yield f"| {split} | {rows[split]:,} | {prompts[split]:,} | {judgements[split]:,} |"
-    yield ""
-    yield "`test` holds the prompts that are held out from training, by group: do not train on it."
-    if "unpaired" in counts:
-        n_unpaired = sum(counts["unpaired"].values())
-        yield f"The configuration `{UNPAIRED}` holds {n_unpaired:,} answers called both good or both bad, for KTO."
-    yield f"\nSHA-256 over the canonical rows: `{sha256}`\n"
-    yield '```python\nfrom datasets import load_dataset\n\nrows = load_dataset("path/to/this/directory")\n```\n'
+
+
+def _of_answers_alone(counts: Mapping[str, Any]) -> Iterator[str]:
+    """Without the prompts: those counted are the prompts of pairs."""
+    rows, judgements = counts["unpaired"], counts["judgements"]
+    yield (
+        "Answers of language models that people called both good or both bad, frozen by Whetstone; it holds no pair. "
+        "The rows are TRL's conversational unpaired preference format with an explicit prompt, for KTO.\n"
+    )
+    yield "| split | rows | judgements |\n| --- | ---: | ---: |"
+    for split in SPLITS:
+        yield f"| {split} | {rows[split]:,} | {judgements[split]:,} |"
 
 
 def _columns(counts: Mapping[str, Any]) -> Iterator[str]:
+    n_pairs, n_unpaired = _totals(counts)
     yield "## Columns\n"
-    yield from _table(SCHEMA, COLUMNS)
-    if "unpaired" in counts:
-        yield f"Of the configuration `{UNPAIRED}`:\n"
+    if n_pairs:
+        yield from _table(SCHEMA, COLUMNS)
+    if n_unpaired:
+        if n_pairs:
+            yield f"Of the configuration `{UNPAIRED}`:\n"
         yield from _table(UNPAIRED_SCHEMA, UNPAIRED_COLUMNS)
     yield "No column names a person or a model.\n"
 

@@ -30,10 +30,11 @@ from tests.training.judged import (
 )
 from training import comparisons
 from training.card import CARD
+from training.card import _metadata as metadata_of
 from training.comparing import compare, read_stored, stored
 from training.comparisons import comparison_of, run_comparison, start_comparison
 from training.formats.files import NEAR, read_rows
-from training.formats.preference import COLUMNS
+from training.formats.preference import COLUMNS, UNPAIRED_COLUMNS
 from training.freezing import freeze_anew, run_freeze
 from training.models import ComparisonJob, Snapshot
 from training.previewing import preview
@@ -412,6 +413,42 @@ def test_datasets_reads_the_directory_by_its_card(carded, tmp_path):
     rows = load_dataset(str(directory_of(carded)), cache_dir=str(tmp_path))
     assert {split: len(rows[split]) for split in rows} == {split: n for split, n in carded.counts["rows"].items() if n}
     assert rows["train"][0] == next(read_rows(directory_of(carded) / "train.jsonl"))
+
+
+@pytest.fixture
+def alone(project):
+    """Of answers without a pair only: two to train on, two held out."""
+    campaign, prompts = make_campaign(project), make_set(project)
+    for says, split in (("good", "train"), ("bad", "holdout")):
+        call(campaign, make_prompt(prompts, f"Called {says}?", split=split), says)
+    return freeze(project, [campaign], pair_policy={"unpaired": True})
+
+
+def test_the_card_of_answers_without_a_pair_speaks_of_those_alone(alone):
+    text = (directory_of(alone) / CARD).read_text()
+    assert "configs:\n- config_name: unpaired\n  default: true\n" in text and "config_name: preference" not in text
+    assert "unpaired preference format" in text and "it holds no pair" in text
+    assert "| train | 2 | 1 |" in text and "| test | 2 | 1 |" in text
+    columns = text.split("## Columns")[1].split("## Who judged")[0]
+    assert re.findall(r"^\| `(\w+)` ", columns, flags=re.M) == list(UNPAIRED_COLUMNS)
+    assert "kto" in text and "dpo" not in text.split("\n---\n")[0]
+
+
+def test_datasets_reads_answers_without_a_pair_by_their_card(alone, tmp_path):
+    load_dataset = pytest.importorskip("datasets").load_dataset
+    rows = load_dataset(str(directory_of(alone)), cache_dir=str(tmp_path))
+    assert rows["train"][0] == next(read_rows(directory_of(alone) / "unpaired-train.jsonl"))
+    assert len(rows["test"]) == 2
+
+
+def test_the_size_counts_pairs_and_answers_without_one(project, carded):
+    counts = {"rows": {"train": 600, "test": 0}, "unpaired": {"train": 300, "test": 100}}
+    text = "\n".join(metadata_of("Title", counts, []))
+    assert 'size_categories: ["1K<n<10K"]' in text and "rlhf, dpo, kto, trl" in text
+    assert text.count("default: true") == 1 and text.index("config_name: preference") < text.index("default: true")
+    # The recipe keeps such answers, and there are none.
+    card = (directory_of(carded) / CARD).read_text()
+    assert sum(carded.counts["unpaired"].values()) == 0 and "configuration" not in card and "`completion`" not in card
 
 
 def test_prompts_of_the_same_words_across_the_border_are_listed(project, ravi):
