@@ -67,8 +67,9 @@ def start_import(
     key      the import's key where the caller brings one: the same request sent twice, or twice at once, is one import; with
              another file or name it is refused
     enqueue  false for a caller that runs it itself
-    The same file under the same name and with the same choices, imported or on its way, is that import again; a draft with other
-    choices gives way. Raises DomainError for a file that holds no votes, and for a name that is taken.
+    The same file under the same name and with the same choices, imported or on its way, is that import again, begun if it waits
+    as a draft and no draft is asked for; a draft with other choices gives way. Raises DomainError for a file that holds no votes,
+    for a name that is taken, and for a draft that cannot be begun.
     """
     made = Choices.parse(choices or {})
     require(
@@ -82,7 +83,7 @@ def start_import(
         asked = _Asked(name, sha256, (source.strip() or name)[:60], made.stored(), skip_bad_rows, dict(mapping or {}))
         if twin := _sent_before(project, key, name, sha256) or _same(project, asked):
             stored.unlink(missing_ok=True)
-            return twin
+            return twin if is_draft else _begun(twin, asked, by=by, enqueue=enqueue)
         _refuse_taken(project, name)
         try:
             file_format, roles = format_of(stored, filename, mapping or {}, is_draft=is_draft)
@@ -99,7 +100,8 @@ def start_import(
         stored.unlink(missing_ok=True)
         twin = _sent_before(project, key, name, sha256)
         require_same(twin is not None)
-        return cast(VoteImport, twin)
+        twin = cast(VoteImport, twin)
+        return twin if is_draft else _begun(twin, asked, by=by, enqueue=enqueue)
     except BaseException:
         stored.unlink(missing_ok=True)
         raise
@@ -164,6 +166,18 @@ def _same(project: Project, asked: _Asked) -> VoteImport | None:
     return None
 
 
+def _begun(twin: VoteImport, asked: _Asked, *, by: User | None, enqueue: bool) -> VoteImport:
+    """The import that is there already; a draft is begun now, since who asks for no draft would wait for its end."""
+    if twin.status == ImportStatus.DRAFT:
+        require(
+            asked.is_that_of(twin),
+            "This has been sent before, as a draft with other choices.",
+            how="Begin the draft, or send a new Idempotency-Key.",
+        )
+        begin_import(twin, by=by, enqueue=enqueue)
+    return twin
+
+
 def _refuse_taken(project: Project, name: str) -> None:
     is_taken = (
         project.prompt_sets.filter(name=name).exists()
@@ -187,7 +201,7 @@ def _record(
     """
     _lock(project)
     if twin := _same(project, asked):
-        return twin
+        return twin if is_draft else _begun(twin, asked, by=by, enqueue=enqueue)
     _refuse_taken(project, asked.name)
     if draft := _of_file(project, asked):
         cancel_import(draft, by=by)
@@ -220,8 +234,8 @@ def _record(
 
 
 @transaction.atomic
-def begin_import(job: VoteImport, *, by: User | None) -> None:
-    """Queue a draft: its preview was as it should be. Done twice it is done once."""
+def begin_import(job: VoteImport, *, by: User | None, enqueue: bool = True) -> None:
+    """Queue a draft: its preview was as it should be. Done twice it is done once. ``enqueue``: as in ``start_import``."""
     _lock(job.project)
     job.refresh_from_db()
     if job.status in (JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.SUCCEEDED):
@@ -233,7 +247,8 @@ def begin_import(job: VoteImport, *, by: User | None) -> None:
     _refuse_taken(job.project, job.name)
     move(job, JobStatus.QUEUED, by=by, only_from=ImportStatus.DRAFT)
     record("votes.import", project=job.project, user=by, subject=job, detail=_detail(job))
-    enqueue_on_commit(job)
+    if enqueue:
+        enqueue_on_commit(job)
 
 
 def import_now(

@@ -8,6 +8,7 @@ from django.core.management import CommandError, call_command
 
 from accounts.models import Role
 from annotation.models import VoteImport
+from annotation.votes.job import start_import
 from tests.annotation.builders import make_project, make_user
 from tests.annotation.votes import jsonl, row
 
@@ -34,6 +35,16 @@ def test_a_file_is_imported_from_the_shell(tmp_path: Path) -> None:
     assert job.campaign is not None and (job.name, job.source, job.campaign.stage) == ("arena", "Crowd", "open")
     assert (job.campaign.guidelines, job.requested_by) == ("Prefer the shorter one.", ravi)
     assert "2 votes on 2 tasks imported." in out.getvalue() and "1 row could not be used" in out.getvalue()
+
+
+def test_a_file_that_waits_as_a_draft_is_imported_from_the_shell(tmp_path: Path) -> None:
+    project, file, out = make_project(), tmp_path / "arena.jsonl", io.StringIO()
+    file.write_bytes(jsonl(row(1)).read())
+    choices = {"licence": "MIT"}
+    draft = start_import(project=project, upload=file, name="arena", choices=choices, is_draft=True, by=None)
+    call_command("import_votes", str(file), "--project", project.slug, "--licence", "MIT", stdout=out)
+    assert "1 vote on 1 task imported." in out.getvalue()
+    assert VoteImport.objects.get().pk == draft.pk
 
 
 @pytest.mark.parametrize("given", [["--project", "nowhere"], ["--by", "nobody"]])

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.db import connection, models
 
-from accounts.models import Project, User
+from accounts.models import AuditEvent, Project, User
 from annotation.agreement import of_campaign
 from annotation.assign import next_assignment
 from annotation.campaigns import progress_of
@@ -37,6 +37,7 @@ from annotation.votes.job import (
     begin_import,
     cancel_import,
     import_now,
+    map_import,
     retry_import,
     run_import,
     start_import,
@@ -67,6 +68,14 @@ def _no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
 def committing(django_capture_on_commit_callbacks: Committing) -> Committing:
     """What is to be done on commit is done at the end of the block."""
     return django_capture_on_commit_callbacks
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The imports that were put in the queue."""
+    queued: list[int] = []
+    monkeypatch.setattr(service, "enqueue_on_commit", lambda job: queued.append(job.pk))
+    return queued
 
 
 @pytest.fixture
@@ -295,6 +304,69 @@ def test_a_draft_gives_way_to_the_same_file_with_other_choices(project: Project,
     first.refresh_from_db()
     assert (first.status, second.status, second.choices["open_for"]) == ("cancelled", "draft", 2)
     assert not stored_path(first).exists() and stored_path(second).exists()
+
+
+def test_a_draft_begins_when_it_is_asked_for_without_a_draft(project: Project, ravi: User, sent: list[int]) -> None:
+    given: dict[str, Any] = {"project": project, "name": "v", "by": ravi}
+    draft = start_import(**given, upload=jsonl(row(1)), is_draft=True)
+    begun = start_import(**given, upload=jsonl(row(1)))
+    assert (begun.pk, begun.status, sent) == (draft.pk, "queued", [draft.pk])
+    assert [event.after for event in draft.events.all()] == ["draft", "queued"]
+    assert AuditEvent.objects.filter(action="votes.import").count() == 1
+    for is_draft in (True, False):
+        again = start_import(**given, upload=jsonl(row(1)), is_draft=is_draft)
+        assert (again.pk, again.status) == (draft.pk, "queued"), "what was begun stays so"
+    run_import(draft.pk)
+    assert start_import(**given, upload=jsonl(row(1)), is_draft=True).status == "succeeded"
+    assert sent == [draft.pk] and len([*uploads().glob(f"{draft.stored_name}*")]) == 1
+
+
+def test_a_draft_is_begun_by_its_key_only_with_its_own_choices(project: Project, sent: list[int]) -> None:
+    given: dict[str, Any] = {"project": project, "name": "v", "by": None, "key": "abc"}
+    draft = start_import(**given, upload=jsonl(row(1)), is_draft=True)
+    with pytest.raises(DomainError, match="as a draft with other choices"):
+        start_import(**given, upload=jsonl(row(1)), choices={"open_for": 2})
+    assert VoteImport.objects.get().status == "draft" and stored_path(draft).exists()
+    assert start_import(**given, upload=jsonl(row(1))).status == "queued" and sent == [draft.pk]
+
+
+def test_a_draft_that_appears_meanwhile_begins(
+    project: Project, sent: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, Any] = {"project": project, "name": "v", "by": None}
+    real, drafts = service.format_of, list[VoteImport]()
+
+    def overtaken(*args: Any, **options: Any) -> Any:
+        if not options["is_draft"]:
+            drafts.append(start_import(**given, upload=jsonl(row(1)), is_draft=True))
+        return real(*args, **options)
+
+    monkeypatch.setattr(service, "format_of", overtaken)
+    before = set(uploads().glob("votes-*"))
+    begun = start_import(**given, upload=jsonl(row(1)))
+    assert (begun.pk, begun.status, sent) == (drafts[0].pk, "queued", [drafts[0].pk])
+    assert len(set(uploads().glob("votes-*")) - before) == 1
+
+
+def test_a_draft_whose_columns_nobody_knows_cannot_be_begun(project: Project, ravi: User, sent: list[int]) -> None:
+    given: dict[str, Any] = {"project": project, "name": "v", "filename": "v.csv", "by": ravi}
+    draft = start_import(**given, upload=io.BytesIO(TABLE), is_draft=True)
+    with pytest.raises(DomainError, match="not known yet which column is what"):
+        start_import(**given, upload=io.BytesIO(TABLE))
+    assert VoteImport.objects.get().status == "draft" and stored_path(draft).exists() and sent == []
+    map_import(draft, COLUMNS, by=ravi)
+    assert start_import(**given, upload=io.BytesIO(TABLE)).pk == draft.pk and sent == [draft.pk]
+    run_import(draft.pk)
+    draft.refresh_from_db()
+    assert (draft.status, draft.counts["votes"]) == ("succeeded", 1)
+
+
+def test_an_import_at_once_takes_up_a_draft(project: Project, tmp_path: Path, sent: list[int]) -> None:
+    path = tmp_path / "v.jsonl"
+    path.write_bytes(jsonl(row(1)).read())
+    draft = start_import(project=project, upload=path, name="v", is_draft=True, by=None)
+    job = import_now(project=project, path=path, name="v", by=None)
+    assert (job.pk, job.status, job.counts["votes"], sent) == (draft.pk, "succeeded", 1, [])
 
 
 TABLE = b"Question,Better,Worse\nWhy?,So.,No.\n"

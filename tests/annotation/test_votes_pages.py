@@ -268,6 +268,17 @@ def test_a_request_sent_twice_at_once_is_one_import(api: Api, monkeypatch: pytes
     assert VoteImport.objects.count() == 1 and len(set(uploads().glob("votes-*")) - before) == 1
 
 
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "abc"}])
+def test_a_script_that_asks_for_no_draft_begins_the_one_that_waits(api: Api, headers: dict[str, str]) -> None:
+    body = {"name": "Arena", "lines": [row(1)]}
+    draft = api.post(data={**body, "is_draft": True}, **headers)
+    begun = api.post(data=body, **headers)
+    assert (draft.status_code, draft.json()["status"]) == (201, "draft")
+    assert (begun.status_code, begun.json()["status"]) == (200, "queued")
+    assert begun.json()["key"] == draft.json()["key"]
+    assert api.post(data={**body, "is_draft": True}, **headers).json()["status"] == "queued"
+
+
 def test_a_script_sees_bad_rows_and_imports_without_them(api: Api) -> None:
     told = api.post(data={"name": "Arena", "lines": [row(1), row(2, prompt="")], "is_draft": True}).json()
     assert told["status"] == "draft"
