@@ -128,9 +128,10 @@ def _of_one_ranking(vote: Vote) -> Made | None:
     (better, best), (worse, worst) = vote.answers
     if best == worst or better.strip() == worse.strip():
         return None
+    more = vote.values[0] - vote.values[1] if vote.values else 0.0
     if best > worst:
-        better, worse = worse, better
-    margin = abs(vote.values[0] - vote.values[1]) if vote.values else vote.strength
+        better, worse, more = worse, better, -more
+    margin = max(0.0, more) if vote.values else vote.strength
     figures = {"margin": margin, "n_votes": 1, "vote_share": 1.0, "weight": 1.0, "n_all": 1, "agreement": 1.0}
     return better, worse, figures, ((vote.key, 1.0, "for"),)
 
