@@ -80,7 +80,7 @@ def start_import(
     sweep_uploads()
     stored, sha256 = keep_upload(upload, "votes")
     try:
-        asked = _Asked(name, sha256, (source.strip() or name)[:60], made.stored(), skip_bad_rows, dict(mapping or {}))
+        asked = _Asked(name, sha256, (source.strip() or name)[:60], made.stored(), skip_bad_rows, _roles(mapping))
         if twin := _sent_before(project, key, name, sha256) or _same(project, asked):
             stored.unlink(missing_ok=True)
             return twin if is_draft else _begun(twin, asked, by=by, enqueue=enqueue)
@@ -127,6 +127,11 @@ def _sent_before(project: Project, key: str, name: str, sha256: str) -> VoteImpo
     twin = project.vote_imports.filter(key=key).first() if key else None
     require_same(twin is None or (twin.name, twin.sha256) == (name, sha256))
     return twin
+
+
+def _roles(mapping: Mapping[str, Any] | None) -> dict[str, str]:
+    """Without empty roles, as it is stored once it has been checked."""
+    return {str(role): str(column) for role, column in (mapping or {}).items() if column}
 
 
 @dataclass(frozen=True)

@@ -179,6 +179,7 @@ def test_a_rank_that_is_missing_among_others_is_told(last: Any) -> None:
     "responses",
     [
         {"which_is_worse": "A"}, {"Worst answer": "response_b"}, {"which_is_worse": "neither"}, {"better": "A", "worse": "B"},
+        {"rejected": "A"}, {"least_helpful": "B"},
         {"worst_to_best": [["response_a", "response_b"]]},
     ],
 )  # fmt: skip

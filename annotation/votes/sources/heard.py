@@ -22,7 +22,7 @@ ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "
 TIES = {
     "tie": "tie", "both": "tie", "equal": "tie", "draw": "tie", "bothgood": "both_good", "bothbad": "all_bad", "neither": "all_bad",
 }  # fmt: skip
-WORSE = re.compile(r"worse|worst", re.IGNORECASE)
+WORSE = re.compile(r"worse|worst|reject|disprefer|least", re.IGNORECASE)
 BEST_FIRST = re.compile(r"best.*worst|better.*worse", re.IGNORECASE)  # of an order's name: from_best_to_worst
 MAX_OPTION_CHARS = 60  # longer texts are no names
 Names = tuple[str, ...]  # of the answers, in their order
