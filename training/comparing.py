@@ -8,6 +8,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ WHY = {
     "turned_bad": "called bad instead of good",
     "moved": "it changed sides: training or held out",
     "policy": "the same judgements under another recipe",
+    "others": "other judgements joined or left: a majority, a limit or a duplicate decides otherwise now",
 }
 
 
@@ -110,6 +112,11 @@ class Comparison:
     n_joined: int = 0
     joined: Keys = field(default_factory=Keys)  # judgements of the second that the first has not
     gone: Keys = field(default_factory=Keys)  # and of the first that the second has not
+
+    @cached_property
+    def why_else(self) -> str:
+        """The reason where a row's own judgements are in both."""
+        return "policy" if self.settings else "others"
 
     @property
     def reasons(self) -> list[tuple[str, str, int]]:
@@ -255,15 +262,15 @@ def _difference(old: dict[str, Any] | None, new: dict[str, Any] | None, found: C
     n_new, n_gone = len(theirs - mine), len(mine - theirs)
     joined, left = found.joined.has_any(theirs - mine), found.gone.has_any(mine - theirs)
     if old is None:
-        return Difference("in", "new_judgements" if joined else "policy", old, new, n_new, n_gone)
+        return Difference("in", "new_judgements" if joined else found.why_else, old, new, n_new, n_gone)
     if new is None:
-        return Difference("out", "gone_judgements" if left else "policy", old, new, n_new, n_gone)
+        return Difference("out", "gone_judgements" if left else found.why_else, old, new, n_new, n_gone)
     if turned := _turned(old, new):
         why = turned
     elif old["split"] != new["split"]:
         why = "moved"
     else:
-        why = "new_judgements" if joined else "gone_judgements" if left else "policy"
+        why = "new_judgements" if joined else "gone_judgements" if left else found.why_else
     return Difference("changed", why, old, new, n_new, n_gone)
 
 

@@ -154,6 +154,16 @@ def test_a_judgement_that_joined_elsewhere_is_no_reason_here(project):
     assert compare(after, before).why == {("out", "gone_judgements"): 1, ("out", "policy"): 1}
 
 
+def test_a_row_that_others_outvoted_is_not_blamed_on_a_recipe(project):
+    campaign = make_judged(project, ["A", "B"])
+    before = freeze(project, [campaign])
+    judge(campaign.tasks.first(), make_annotator(project), "B")
+    after = freeze(project, [campaign])
+    assert compare(before, after).why == {("out", "others"): 1}
+    [shown] = compare(before, after).shown["out"]
+    assert "other judgements joined or left" in shown.words
+
+
 def make_two(project):
     """Two datasets with a row in, a row out and one that is turned."""
     campaign = make_judged(project, ["A", "A", "A"])
