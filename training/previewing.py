@@ -25,6 +25,7 @@ REASONS: Mapping[str, tuple[str, str]] = {
     "both_bad": ("judgements", "both answers are bad"),
     "contradictory": ("pairs", "people disagree, and neither answer has a majority"),
     "no_majority": ("pairs", "one answer is preferred, but not by more than half of the judgements"),
+    "circular": ("pairs", "by majority each answer beats as many others, so none is above another"),
     "equal_texts": ("pairs", "both answers read the same"),
     "unblinded": ("judgements", "their author could have seen which model wrote an answer"),
     "simulated": ("judgements", "by simulated people"),

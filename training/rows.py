@@ -312,7 +312,7 @@ class Builder:
         self.near = Neighbours()
         self.across: list[Near] = []
         self.reader = Reader(criteria=recipe.policy.criteria_used, names=names)
-        self._seen: set[tuple[Split, int]] = set()
+        self._seen: set[tuple[Split, str, int]] = set()
 
     def rows(self, chunk: Chunk) -> Iterator[Built]:
         """Of the next chunk, in the order of prompts. Asks nothing of the database."""
@@ -328,16 +328,13 @@ class Builder:
             yield from built
 
     def _why_not(self, first: Built, prompt_id: str) -> str:
-        """Whether a prompt with rows before it, on its side, reads alike."""
-        if self.recipe.policy.duplicates == "drop":
-            why, group = "same_words", int(word_signature(first.row["prompt"])[:16], 16)
-        elif (found := self.twins.get(prompt_id[:16])) is not None:
-            why, group = "near", found
-        else:
-            return ""
-        is_new = (first.split, group) not in self._seen
-        self._seen.add((first.split, group))
-        return "" if is_new else why
+        """Whether a prompt with rows before it, on its side, reads alike: is of the same words or, if so asked, nearly the same."""
+        groups = [("same_words", int(word_signature(first.row["prompt"])[:16], 16))]
+        if (twin := self.twins.get(prompt_id[:16])) is not None:  # only where near ones are dropped
+            groups.append(("near", twin))
+        found = [why for why, group in groups if (first.split, why, group) in self._seen]
+        self._seen.update((first.split, why, group) for why, group in groups)
+        return found[-1] if found else ""
 
     def finish(self) -> None:
         self.across, self.near = self.near.across(), Neighbours()  # what it held is free for what comes then

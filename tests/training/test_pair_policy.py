@@ -172,7 +172,18 @@ def test_answers_that_beat_equally_many_are_no_neighbours():
         vote(str(n), dict(zip(order, (1, 2, 3), strict=True))) for n, order in enumerate(("xyz", "yzx", "zxy"))
     ]
     assert pairs(rows(round_and_round)[0]) == {("x", "y"), ("y", "z"), ("z", "x")}
-    assert rows(round_and_round, pairs="adjacent")[0] == rows(round_and_round, pairs="best_worst")[0] == []
+    for which in ("adjacent", "best_worst"):
+        built, counts = rows(round_and_round, pairs=which)
+        assert not built and dict(counts.dropped) == {"circular": 3} and "circular" in REASONS
+
+
+def test_pairs_that_a_ranking_has_both_ways_take_no_weight():
+    ranking = Vote("1", "train", "p" * 64, PROMPT, [("a", 1), ("b", 2), ("c", 3), ("a", 4)], "ranked")
+    for way in ("votes", "majority"):
+        built, counts = rows([ranking], pairs="adjacent", aggregation=way)
+        assert pairs(built) == {("b", "c")} and built[0].row["weight"] == 1.0
+    built, counts = rows([ranking], pairs="adjacent", aggregation="votes")
+    assert counts.dropped["equal_texts"] == 2
 
 
 @given(

@@ -167,6 +167,20 @@ def test_few_held_out_prompts_and_near_ones_are_warned_of():
     assert near.startswith("1 held-out prompt is nearly the same")
 
 
+@pytest.mark.parametrize("duplicates", ["drop", "drop_near"])
+@pytest.mark.parametrize(
+    "prompts", [("yes no yes", "no yes"), ("Translate the text to the French", "to French translate the text")]
+)
+def test_prompts_of_the_same_words_are_dropped_with_near_ones_too(prompts, duplicates):
+    project = make_project()
+    arm, campaign, ana = make_arm(project), make_campaign(project), make_annotator(project)
+    for text in prompts:
+        prompt = make_prompt(make_set(project), text)
+        judge(make_task(campaign, [make_answer(arm, prompt, answer) for answer in ("x", "y")]), ana, "A")
+    seen = preview(project=project, campaigns=[campaign], pair_policy={"duplicates": duplicates})
+    assert (seen.n_rows, [(why, n) for why, n, *_ in seen.dropped]) == (1, [("same_words", 1)])
+
+
 def test_a_near_prompt_without_a_pair_is_listed_too():
     project = make_project()
     arm, campaign, ana = make_arm(project), make_campaign(project), make_annotator(project)

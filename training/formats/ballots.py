@@ -165,7 +165,9 @@ def ballots_of(votes: Sequence[Vote], policy: PairPolicy, counts: Counts) -> lis
         pairs, n_equal = strict_pairs(answers)
         asked = pairs
         if policy.pairs != "all" and len(answers) > 2:
-            asked, n_equal = strict_pairs(answers, policy.pairs)
+            neighbours, n_equal = strict_pairs(answers, policy.pairs)
+            asked = [pair for pair in neighbours if pair in set(pairs)]  # the others the ranking has both ways
+            n_equal += len(neighbours) - len(asked)
         if n_equal:
             counts.dropped["equal_texts"] += n_equal
         tied = sorted(_ties(answers, pairs)) if not pairs or len(answers) > 2 else []
@@ -175,7 +177,7 @@ def ballots_of(votes: Sequence[Vote], policy: PairPolicy, counts: Counts) -> lis
     )
     if by_majority:
         _mark(ballots, said)
-        kept = _asked_by_majority(ballots, said, policy.pairs)
+        kept = _asked_by_majority(ballots, said, policy.pairs, counts)
         said = [one._replace(asked=[pair for pair in one.pairs if _ordered(*pair) in kept]) for one in said]
         ballots = {}
     _mark(ballots, said)
@@ -218,7 +220,7 @@ def _mark(ballots: dict[tuple[str, str], Ballot], said: Sequence[_Said]) -> None
 
 
 def _asked_by_majority(
-    ballots: Mapping[tuple[str, str], Ballot], said: Sequence[_Said], pairs: Pairs
+    ballots: Mapping[tuple[str, str], Ballot], said: Sequence[_Said], pairs: Pairs, counts: Counts
 ) -> set[tuple[str, str]]:
     """Of each set of answers that was judged: the pairs of neighbours, or of best and worst, in the ranking by how many of the others
     each beats by majority (Copeland's). Answers that beat equally many share a rank; a pair of two is always asked for."""
@@ -230,6 +232,8 @@ def _asked_by_majority(
             if ballot is not None and (winner := ballot.winner) is not None:
                 wins[pair[winner]] += 1
         place = {n: number for number, n in enumerate(sorted(set(wins.values()), reverse=True))}
+        if len(texts) > 2 and len(place) == 1:  # as many as each beats, it is beaten by
+            counts.dropped["circular"] += sum(wins.values())
         for a, b in combinations(sorted(texts), 2):
             places = sorted((place[wins[a]], place[wins[b]]))
             if len(texts) == 2 or (places[0] != places[1] and _is_asked_for(pairs, places, len(place) - 1)):
