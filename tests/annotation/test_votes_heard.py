@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from annotation.votes.judged import Judged, Vote
 from annotation.votes.sources import argilla, label_studio
-from annotation.votes.sources.heard import place_of, rated_by
+from annotation.votes.sources.heard import counts_against, place_of, rated_by
 from core.reading import Unusable
 
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
@@ -196,6 +196,77 @@ def test_ratings_of_how_much_worse_an_answer_is_do_not_prefer_it() -> None:
     assert (vote.ranks, len(vote.scores), vote.comment) == ((2, 1), 2, "it lies"), "what chooses no answer is kept"
 
 
+@pytest.mark.parametrize(
+    "question",
+    ["more_harmful", "most_harmful_response", "which_is_more_toxic", "less_helpful", "bad_response", "inferior", "moreHarmful",
+     "Which is wrong?", "unsafe", "more offensive"],
+)  # fmt: skip
+def test_a_label_that_counts_against_an_answer_does_not_prefer_it(question: str) -> None:
+    with pytest.raises(Unusable, match="asks which answer is worse: it is not taken for the better one"):
+        record(**{question: "A"})
+    with pytest.raises(Unusable, match="asks which answer is worse"):
+        task(pairwise("left", question))
+
+
+@pytest.mark.parametrize(
+    "criterion",
+    ["harmfulness", "toxicity", "bias", "error_count", "badness", "errorCount", "hallucinations", "severity", "risk", "spam",
+     "rudeness", "false_claims", "mistakes", "problems", "more_biased", "a_very_long_name_of_a_criterion_about_harm"],
+)  # fmt: skip
+def test_ratings_that_count_against_an_answer_prefer_none(criterion: str) -> None:
+    rated = {f"{criterion}_response_a": 5, f"{criterion}_response_b": 1}
+    with pytest.raises(Unusable, match="alone, which does not say which of them is better"):
+        record(**rated)
+    vote = only(record(**rated, preference="B"))
+    assert (vote.ranks, [level for *_, level in vote.scores]) == ((2, 1), [5, 1]), "beside a choice they are scores"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["harmless", "harmlessness", "non_toxic", "nontoxic", "un-toxic", "unbiased", "helpful", "preference", "lessons", "badge",
+     "harmony", "flawless", "problem_solving", "several", "quality", "better", "safe"],
+)  # fmt: skip
+def test_other_names_say_that_more_is_better(name: str) -> None:
+    assert not counts_against(name)
+    assert only(record(**{f"{name}_response_a": 5, f"{name}_response_b": 1})).ranks == (1, 2)
+    assert only(record(**{name: "A"})).ranks == (1, 2)
+
+
+def test_answers_of_bad_names_are_rated_all_the_same() -> None:
+    names = ("good_answer_a", "bad_answer_b")
+    assert only(record(names, helpful_good_answer_a=5, helpful_bad_answer_b=1)).ranks == (1, 2)
+
+
+def test_texts_and_labels_keep_which_answer_they_are_about() -> None:
+    vote = only(record(preference="A", feedback_response_a="nice", feedback_response_b="awful"))
+    assert vote.comment == "feedback_response_a: nice\n\nfeedback_response_b: awful"
+    assert only(record(preference="A", feedback_b="awful")).comment == "feedback_b: awful"
+    assert only(record(preference="A", why="so", note="odd")).comment == "why: so\n\nnote: odd"
+    vote = only(record(preference="A", issues_response_a=[["wrong"]], why="so"))
+    assert (vote.reasons, vote.comment) == (("issues_response_a: wrong",), "so")
+    vote = only(record(preference="A", style=[["dry"]], facts=[["old", "few"]]))
+    assert vote.reasons == ("style: dry", "facts: old", "facts: few")
+
+
+def test_a_reason_that_is_too_long_with_its_name_is_a_part_of_the_comment() -> None:
+    fits, long = "x" * (200 - len("issues_response_a: ")), "y" * 200
+    vote = only(record(preference="A", issues_response_a=[[fits, long]]))
+    assert (vote.reasons, vote.comment) == ((f"issues_response_a: {fits}",), f"issues_response_a: {long}")
+    assert only(record(preference="A", issues=[[long]])).reasons == (long,)
+    with pytest.raises(Unusable, match="at most 200 characters"):
+        record(preference="A", issues=[[long + "y"]])
+
+
+@pytest.mark.parametrize(
+    ("status", "stands"),
+    [("submitted", True), ("SUBMITTED", True), ("ResponseStatus.submitted", True), ("ResponseStatus.SUBMITTED", True), (None, True),
+     ("Draft", False), ("ResponseStatus.discarded", False), ("", False), (1, False)],
+)  # fmt: skip
+def test_a_response_counts_where_it_is_submitted(status: Any, stands: bool) -> None:
+    row = {"prompt": "Why?", "response_a": "x", "response_b": "y", "p.responses": ["A"], "p.responses.status": [status]}
+    assert len(argilla.flat(row, 1, NOW).votes) == stands
+
+
 def test_an_order_from_best_to_worst_is_one() -> None:
     assert only(record(from_best_to_worst=[["response_b", "response_a"]])).ranks == (2, 1)
 
@@ -278,6 +349,8 @@ def test_ratings_and_choices_beside_a_pair_are_kept() -> None:
         ([pairwise("left"), pairwise("left")], "One person answers pw twice"),
         ([pairwise("left"), result("choices", "tie", "prompt", choices=["tie"])], "two questions"),
         ([pairwise("left", to="answer1,answer1")], "names one answer twice"),
+        ([pairwise("left", to="answer3,answer4")], "names answer3, which is none of the answers"),
+        ([pairwise("left", to="answer1,answer3")], "names answer3, which is none of the answers"),
         ([pairwise("left"), result("hypertextlabels", "span", text="x", labels=["y"])], "not understood .hypertextlabels."),
         ([pairwise("left", "worse")], "asks which answer is worse"),
         ([result("choices", "worst", "prompt", choices=["answer1"])], "asks which answer is worse"),
@@ -292,6 +365,62 @@ def test_ratings_and_choices_beside_a_pair_are_kept() -> None:
 def test_a_result_that_is_no_vote_or_two_is_told(results: list[Any], reason: str) -> None:
     with pytest.raises(Unusable, match=reason):
         task(*results)
+
+
+DOCUMENTS = [{"id": 1, "text": "doc one"}, {"id": 2, "text": "doc two"}]
+ITEMS = [{"id": "i1", "body": "x"}, {"id": "i2", "body": "y"}]
+PAIR = {"answer1": "AA", "answer2": "BB"}
+
+
+def texts(data: Mapping[str, Any], *results: Mapping[str, Any]) -> tuple[list[str], Any]:
+    judged = label_studio.read(
+        {"data": {"prompt": "Q?", **data}, "annotations": [{"result": [*results]}] * bool(results)}, 1, NOW
+    )
+    return [each.text for each in judged.answers], only(judged).ranks if results else ()
+
+
+def ranker(*ids: Any, to: str = "list") -> dict[str, Any]:
+    return result("ranker", "order", to, ranker={"rank": list(ids)})
+
+
+@pytest.mark.parametrize(
+    ("data", "results", "expected"),
+    [
+        ({"sources": DOCUMENTS, **PAIR}, [pairwise("right")], (["AA", "BB"], (2, 1))),
+        ({"sources": DOCUMENTS, **PAIR}, [], (["AA", "BB"], ())),
+        ({"sources": DOCUMENTS, **PAIR}, [ranker("answer2", "answer1")], (["AA", "BB"], (2, 1))),
+        ({"items": ITEMS, **PAIR}, [ranker("i2", "i1")], (["x", "y"], (2, 1))),
+        ({"sources": DOCUMENTS, "items": ITEMS}, [ranker("i2", "i1")], (["x", "y"], (2, 1))),
+        ({"items": DOCUMENTS, "other": DOCUMENTS[::-1]}, [ranker(1, 2, to="other")], (["doc two", "doc one"], (2, 1))),
+        ({"items": ITEMS}, [], (["x", "y"], ())),
+        ({"items": ITEMS}, [pairwise("left", to="txt1,txt2")], (["x", "y"], (1, 2))),
+        ({"sources": DOCUMENTS, "old": "O", "new": "N"}, [pairwise("left", to="old,new")], (["N", "O"], (2, 1))),
+        ({**PAIR, "answer3": "CC"}, [pairwise("left", to="answer3,answer1")], (["AA", "CC"], (2, 1))),
+    ],
+)  # fmt: skip
+def test_a_list_holds_the_answers_only_where_nothing_else_does_or_a_ranker_orders_it(
+    data: dict[str, Any], results: list[Any], expected: Any
+) -> None:
+    assert texts(data, *results) == expected
+
+
+@pytest.mark.parametrize("results", [[], [ranker(1, 2)], [ranker(7, 8)]])
+def test_of_several_lists_none_is_guessed(results: list[Any]) -> None:
+    with pytest.raises(Unusable, match=r"Several lists of the task's data could be the answers \(one, two\)"):
+        texts({"one": DOCUMENTS, "two": DOCUMENTS}, *results)
+
+
+def test_what_a_control_says_of_one_answer_keeps_its_name() -> None:
+    vote = only(
+        task(
+            pairwise("left"), result("textarea", "note1", "answer1", text=[None, "nice"]),
+            result("textarea", "note2", "answer2", text=["dull"]),
+            result("textarea", "else", "prompt", text=["so", None]), result("choices", "tone", "answer2", choices=["rude"]),
+            result("choices", "facts", "answer2", choices=["old"]),
+        )
+    )  # fmt: skip
+    assert vote.comment == "answer1: nice\n\nanswer2: dull\n\nso"
+    assert vote.reasons == ("answer2, tone: rude", "answer2, facts: old")
 
 
 def test_an_annotation_without_a_word_beside_another_says_nothing() -> None:

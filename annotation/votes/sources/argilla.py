@@ -14,7 +14,7 @@ from typing import Any
 
 from annotation.votes.judged import Judged, name_of
 from annotation.votes.parts import Row, answer, id_in, is_messages, is_missing, judged, prompt_of, said
-from annotation.votes.sources.heard import ANSWER, Heard, Names, place_of, plain, settle
+from annotation.votes.sources.heard import ANSWER, Heard, Names, Said, place_of, plain, settle
 from core.reading import Unusable, parse_json
 
 ASKED = ("prompt", "instruction", "question", "query", "input", "messages", "chat", "context", "conversation", "text")
@@ -76,7 +76,8 @@ def _list(value: Any, what: str) -> list[Any]:
 
 
 def _say(people: dict[str, dict[str, Any]], question: str, value: Any, who: Any, status: Any, number: int) -> None:
-    if status not in (None, "submitted") or value in (None, "", []):
+    stands = status is None or str(status).casefold().removeprefix("responsestatus.") == "submitted"
+    if not stands or value in (None, "", []):
         return  # drafts and discarded ones were not said
     name = (name_of(who, "A user's id") if who is not None else "") or f" {number}"
     if question in people[name]:
@@ -134,7 +135,7 @@ def _heard(said_by: Mapping[str, Any], answers: Names) -> Heard:
     for question, value in said_by.items():
         if isinstance(value, str):
             if not heard.choose_option(question, value):
-                heard.comments += (value,)
+                heard.comments += (Said(value, question),)
         elif isinstance(value, list):
             _listed(heard, question, value)
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -154,7 +155,7 @@ def _listed(heard: Heard, question: str, value: Sequence[Any]) -> None:
     elif places:
         raise Unusable(f"The response to {question[:40]} does not order every answer once.")
     elif all(isinstance(each, str) for each in value):
-        heard.reasons += tuple(value)
+        heard.reasons += tuple(Said(each, question) for each in value)
     else:
         raise Unusable(f"The response to {question[:40]} is of a kind that is not understood.")
 

@@ -4,13 +4,14 @@ Nothing that was said vanishes. It becomes a choice, a score, a reason or a part
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from annotation.protocol import LETTERS, MAX_CRITERIA, MAX_LEVELS
-from annotation.votes.judged import MAX_COMMENT_CHARS, Score, Vote, reasons_of, text_of
+from annotation.votes.judged import MAX_COMMENT_CHARS, MAX_REASON_CHARS, Score, Vote, reasons_of, text_of
 from core.reading import Unusable
 
 WORDS = "response|answer|completion|generation|output|candidate|text|reply"
@@ -23,6 +24,11 @@ TIES = {
     "tie": "tie", "both": "tie", "equal": "tie", "draw": "tie", "bothgood": "both_good", "bothbad": "all_bad", "neither": "all_bad",
 }  # fmt: skip
 WORSE = re.compile(r"worse|worst|reject|disprefer|least", re.IGNORECASE)
+AGAINST = re.compile(  # the beginnings of words, in a name whose words are parted by _
+    r"(?:^|_)(?:more|most)?(?<!non_)(?<!not_)(?<!un_)(?:harm(?!less|on)|toxic|bias|error(?!less)|mistake|bad(?:ly|ness)?(?![a-z])|"
+    r"less(?:er)?(?![a-z])|unsafe|offens|inferior|hallucinat|wrong|problem(?!s?_?solv)|sever(?:e|ity)|risk(?!less)|spam|rude|false|"
+    r"unhelpful|untruthful|incorrect|inaccura|irrelevan|misleading|danger|hate|flaw(?!less)|issue|poor(?:ly)?(?![a-z]))"
+)
 BEST_FIRST = re.compile(r"best.*worst|better.*worse", re.IGNORECASE)  # of an order's name: from_best_to_worst
 MAX_OPTION_CHARS = 60  # longer texts are no names
 Names = tuple[str, ...]  # of the answers, in their order
@@ -30,6 +36,13 @@ Names = tuple[str, ...]  # of the answers, in their order
 
 def plain(name: str) -> str:
     return re.sub(r"[-_ ]", "", name).casefold()
+
+
+@lru_cache(maxsize=4096)
+def counts_against(name: str) -> bool:
+    """Whether a question or criterion asks for what is worse: worse, moreHarmful, error_count; not harmless or non_toxic."""
+    words = re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).casefold())
+    return bool(WORSE.search(name) or AGAINST.search(words))
 
 
 @lru_cache(maxsize=256)
@@ -94,6 +107,15 @@ def _criterion(name: str) -> str:
     return name.strip("_").lstrip("0123456789_")[:40] or "rating"
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A text or a label; of what is complete by itself there is no question."""
+
+    text: str
+    question: str = ""
+    about: str = ""  # the answer that it is about, where a control says so
+
+
 @dataclass(slots=True)
 class Heard:
     """What one person said, question by question."""
@@ -103,12 +125,13 @@ class Heard:
     ranks: tuple[int, ...] = ()
     chosen_by: tuple[str, ...] = ()  # the questions that say which answer is better
     scores: tuple[Score, ...] = ()
-    reasons: tuple[str, ...] = ()
-    comments: tuple[str, ...] = ()
+    against: tuple[str, ...] = ()  # the criteria of which more is worse
+    reasons: tuple[Said, ...] = ()
+    comments: tuple[Said, ...] = ()
 
     def choose(self, question: str, verdict: str, ranks: tuple[int, ...]) -> None:
         """Take a choice for what is better. Raises Unusable where the question's name says that it asks for the worse one."""
-        if WORSE.search(question):
+        if counts_against(question):
             raise Unusable(
                 f"The question {question[:40]} asks which answer is worse: it is not taken for the better one."
             )
@@ -142,7 +165,7 @@ class Heard:
             raise Unusable(f"The rating {question[:40]} is not a number.")
         criterion, named = rated_by(question, self.answers)
         if place is None and named is None:
-            self.comments += (f"{question}: {value}",)
+            self.comments += (Said(f"{question}: {value}"),)
             return
         if named is None:  # the control says which answer; its name may say so once more
             head, _, last = criterion.rpartition("_")
@@ -153,6 +176,33 @@ class Heard:
         if any(score[:2] == (criterion, place) for score in self.scores):
             raise Unusable(f"One answer is rated twice by {criterion}.")
         self.scores += ((criterion, place, int(value)),)
+        if counts_against(criterion) or (counts_against(question) and not any(map(counts_against, self.answers))):
+            self.against += (criterion,)
+
+    def told(self) -> tuple[list[str], list[str]]:
+        """(comments, reasons), each with its question or answer where the bare text would not say which.
+
+        A reason that is too long together with these is a part of the comment.
+        """
+        comments = self._named(self.comments)
+        reasons: list[str] = []
+        for each, full in zip(self.reasons, self._named(self.reasons), strict=True):
+            too_long = len(each.text) <= MAX_REASON_CHARS < len(full)
+            (comments if too_long else reasons).append(full)
+        return comments, reasons
+
+    def _named(self, said: Sequence[Said]) -> list[str]:
+        asked = Counter(about for about, _ in {(each.about, each.question) for each in said if each.question})
+        named = []
+        for each in said:
+            parts = [each.about] if each.about else []
+            if each.question and (asked[each.about] > 1 or (not parts and self._names_an_answer(each.question))):
+                parts.append(each.question)
+            named.append(f"{', '.join(parts)}: {each.text}" if parts else each.text)
+        return named
+
+    def _names_an_answer(self, question: str) -> bool:
+        return len(self.answers) > 1 and rated_by(question, self.answers)[1] is not None
 
     def has_said(self) -> bool:
         return bool(self.chosen_by or self.scores or self.reasons or self.comments)
@@ -165,7 +215,7 @@ class Heard:
             raise Unusable(
                 f"The answers are rated by {shown}, and nothing says which of them is better: keep one of these."
             )
-        if WORSE.search(criteria[0]):
+        if criteria[0] in self.against:
             raise Unusable(f"The answers are rated by {criteria[0]} alone, which does not say which of them is better.")
         levels = {place: level for _, place, level in self.scores}
         if len(levels) < len(self.answers):
@@ -176,9 +226,10 @@ class Heard:
     def vote(self, who: str, **about: Any) -> Vote:
         if self.scores and len({criterion for criterion, *_ in self.scores}) > MAX_CRITERIA:
             raise Unusable(f"There are more than {MAX_CRITERIA} ratings of an answer.")
+        comments, reasons = self.told()
         return Vote(
-            self.verdict, self.ranks, who, scores=self.scores, reasons=reasons_of(list(self.reasons)) if self.reasons else (),
-            comment=text_of("\n\n".join(self.comments), "comment", MAX_COMMENT_CHARS) if self.comments else "", **about,
+            self.verdict, self.ranks, who, scores=self.scores, reasons=reasons_of(reasons) if reasons else (),
+            comment=text_of("\n\n".join(comments), "comment", MAX_COMMENT_CHARS) if comments else "", **about,
         )  # fmt: skip
 
 
@@ -205,7 +256,8 @@ def settle(heard: Sequence[Heard]) -> None:
         elif each.scores and not choosing:
             each.by_ratings()
         else:
-            shown = "; ".join([*each.comments, *each.reasons])[:60]
+            comments, reasons = each.told()
+            shown = "; ".join([*comments, *reasons])[:60]
             raise Unusable(
                 f"There is a response, and no vote in it that is understood{f': “{shown}”' if shown else ''}."
             )

@@ -12,7 +12,7 @@ from typing import Any
 from annotation.votes.judged import MAX_SECONDS, Judged, Vote, name_of
 from annotation.votes.parts import Row, answer, id_in, is_missing, judged, prompt_of, said, time_in
 from annotation.votes.sources.argilla import ASKED
-from annotation.votes.sources.heard import ANSWER, Heard, Names, place_of, settle
+from annotation.votes.sources.heard import ANSWER, Heard, Names, Said, place_of, settle
 from core.reading import Unusable
 
 
@@ -24,7 +24,7 @@ def read(row: Row, line: int, now: datetime) -> Judged:
     data, annotations = row.get("data"), row.get("annotations")
     if not isinstance(data, dict) or not isinstance(annotations, list):
         raise Unusable("The task has no data and annotations.")
-    ids, texts, models, used = _answers(data)
+    ids, texts, models, used = _answers(data, annotations)
     asked = next((name for wanted in ASKED for name in data if name.casefold() == wanted and name not in used), "")
     if not asked:
         raise Unusable("The task's data have no prompt (a key such as prompt, question or text).")
@@ -34,19 +34,62 @@ def read(row: Row, line: int, now: datetime) -> Judged:
     return judged(line, prompt, answers, votes, id=id_in(row, "id"))
 
 
-def _answers(data: Mapping[str, Any]) -> tuple[list[str], list[str], list[Any], set[str]]:
+def _answers(data: Mapping[str, Any], annotations: Sequence[Any]) -> tuple[list[str], list[str], list[Any], set[str]]:
     """(ids, texts, models, the keys of the data that hold them): keys that end in a number, or a list of items for a ranker."""
-    for name, value in data.items():
-        if isinstance(value, list) and value and all(isinstance(item, dict) and "id" in item for item in value):
-            texts = [said(item.get("body") or item.get("text") or item.get("html") or "", name) for item in value]
-            return [str(item["id"]) for item in value], texts, [item.get("model") for item in value], {name}
-    names = sorted(name for name, value in data.items() if isinstance(value, str) and ANSWER.match(name.casefold()))
+    names = _keys(data, annotations)
+    if name := _list_of_items(data, annotations, has_keys=len(names) > 1):
+        items = data[name]
+        texts = [said(item.get("body") or item.get("text") or item.get("html") or "", name) for item in items]
+        return [str(item["id"]) for item in items], texts, [item.get("model") for item in items], {name}
     if len(names) < 2:
         raise Unusable(
             "The task's data have no answers: keys such as answer1 and answer2, or a list of items with id and body."
         )
     models = [data.get(f"{name}_model") for name in names]
     return names, [data[name] for name in names], models, {*names, *(f"{name}_model" for name in names)}
+
+
+def _keys(data: Mapping[str, Any], annotations: Sequence[Any]) -> list[str]:
+    """The keys that hold answers: the two that every pairwise control names, else those whose names say so."""
+    controls = [str(result.get("to_name") or "") for result in _results(annotations, "pairwise")]
+    named = {name.strip() for to in controls for name in to.split(",")}
+    if len(named) == 2 and all(isinstance(data.get(name), str) for name in named):
+        return sorted(named)
+    return sorted(name for name, value in data.items() if isinstance(value, str) and ANSWER.match(name.casefold()))
+
+
+def _list_of_items(data: Mapping[str, Any], annotations: Sequence[Any], *, has_keys: bool) -> str:
+    """The key of the list that a ranker orders, or of the only list there is; "" where other keys hold the answers."""
+    lists = {
+        name: {str(item["id"]) for item in value}
+        for name, value in data.items()
+        if isinstance(value, list) and value and all(isinstance(item, dict) and "id" in item for item in value)
+    }
+    rankers = _results(annotations, "ranker")
+    ranked = {each for result in rankers for each in _ids_in(result.get("value"))}
+    found = [name for name, ids in lists.items() if ranked and ranked <= ids]
+    if not found and not has_keys:
+        found = [*lists]
+    if len(found) > 1:
+        named = [name for name in found if any(result.get("to_name") == name for result in rankers)]
+        if len(named) != 1:
+            shown = ", ".join(name[:40] for name in found[:6])
+            raise Unusable(f"Several lists of the task's data could be the answers ({shown}): keep one of them.")
+        found = named
+    return found[0] if found else ""
+
+
+def _results(annotations: Sequence[Any], kind: str) -> list[Mapping[str, Any]]:
+    """What of one kind is said in annotations that were not skipped."""
+    given = [each.get("result") for each in annotations if isinstance(each, dict) and not each.get("was_cancelled")]
+    results = [result for each in given if isinstance(each, list) for result in each]
+    return [result for result in results if isinstance(result, dict) and result.get("type") == kind]
+
+
+def _ids_in(value: Any) -> list[str]:
+    ranker = value.get("ranker") if isinstance(value, dict) else None
+    lists = ranker.values() if isinstance(ranker, dict) else [ranker]
+    return [str(each) for given in lists if isinstance(given, list) for each in given]
 
 
 def _votes(annotations: Sequence[Any], ids: Names, now: datetime) -> list[Vote]:
@@ -98,7 +141,8 @@ def _heard(results: Any, ids: Names) -> tuple[Heard, tuple[int, ...]]:
             heard.rate(name, value.get(kind), place_of(to, ids) if isinstance(to, str) else None)
         elif kind in ("textarea", None) and isinstance(value.get("text"), (str, list)):
             parts = value["text"] if isinstance(value["text"], list) else [value["text"]]
-            heard.comments += tuple(text for part in parts if (text := str(part).strip()))
+            texts = [text for part in parts if part is not None and (text := str(part).strip())]
+            heard.comments += tuple(Said(text, name, _about_which(to, ids)) for text in texts)
         else:
             raise Unusable(f"The result {name[:40]} is of a kind that is not understood ({str(kind)[:40]}).")
     return heard, order
@@ -118,7 +162,11 @@ def _pairwise(heard: Heard, name: str, selected: Any, to: Any) -> tuple[int, ...
 @lru_cache(maxsize=256)
 def _named(to: str, ids: Names) -> tuple[int, ...]:
     """The order in which a control such as “answer2,answer1” names the answers, as far as it does."""
-    places = [place_of(name, ids) for name in to.split(",")]
+    names = [name.strip() for name in to.split(",")]
+    places = [place_of(name, ids) for name in names]
+    for name, place in zip(names, places, strict=True):
+        if place is None and ANSWER.match(name.casefold()):
+            raise Unusable(f"The pairwise result names {name[:40]}, which is none of the answers.")
     if len(places) != 2 or places == [None, None]:
         return (0, 1)
     if places[0] == places[1]:
@@ -130,9 +178,14 @@ def _choices(heard: Heard, name: str, options: Any, to: Any) -> None:
     """One option that names an answer, or a tie, is the choice; others are reasons, with the answer that they are about."""
     if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
         raise Unusable(f"The choices of {name[:40]} are not a list of texts.")
-    about = to if isinstance(to, str) and place_of(to, heard.answers) is not None else ""
+    about = _about_which(to, heard.answers)
     if about or len(options) != 1 or not heard.choose_option(name, options[0]):
-        heard.reasons += tuple(f"{about}: {option}" if about else option for option in options)
+        heard.reasons += tuple(Said(option, name, about) for option in options)
+
+
+def _about_which(to: Any, ids: Names) -> str:
+    """The name of the answer that a control is about, if it is about one."""
+    return to if isinstance(to, str) and place_of(to, ids) is not None else ""
 
 
 def _annotator(value: Any) -> str:
