@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+from scripts.pages import keep  # noqa: E402
+
 REFERENCE = ROOT / "docs" / "reference" / "api.md"
 if TYPE_CHECKING:  # nothing of the application is read before its settings are
     from accounts.api.reference import Body, Field, Group, Operation
@@ -95,17 +97,5 @@ def _field(field: "Field", *, is_marked: bool = True, is_within: bool = False) -
     )
 
 
-def main() -> int:
-    text = page(groups())
-    if "--check" in sys.argv[1:]:
-        if REFERENCE.exists() and REFERENCE.read_text(encoding="utf-8") == text:
-            return 0
-        print(f"{REFERENCE.relative_to(ROOT)} is not current: make docs")
-        return 1
-    REFERENCE.write_text(text, encoding="utf-8")
-    print(f"wrote {REFERENCE.relative_to(ROOT)}")
-    return 0
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(keep(REFERENCE, page(groups())))

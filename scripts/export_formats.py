@@ -7,6 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from scripts.pages import keep  # noqa: E402
 from training.exports.containers import CONTAINERS  # noqa: E402
 from training.exports.formats import FORMATS, Format  # noqa: E402
 
@@ -66,20 +67,5 @@ def _of(each: Format) -> str:
     return "\n".join(lines)
 
 
-def stale() -> list[str]:
-    """The pages that no longer say what the code says."""
-    is_current = REFERENCE.exists() and REFERENCE.read_text(encoding="utf-8") == page()
-    return [] if is_current else [str(REFERENCE.relative_to(ROOT))]
-
-
-def main() -> int:
-    if "--check" in sys.argv:
-        for name in stale():
-            print(f"{name} is out of date: type make docs")
-        return bool(stale())
-    REFERENCE.write_text(page(), encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(keep(REFERENCE, page()))

@@ -9,6 +9,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+from scripts.pages import keep  # noqa: E402
+
 REFERENCE = ROOT / "docs" / "reference" / "recipes.md"
 
 INTRODUCTION = """# Recipes
@@ -88,16 +90,5 @@ def _default(setting: dict[str, Any]) -> str:
     return "none" if value in (None, [], {}, "") else f"`{json.dumps(value).strip(chr(34))}`"
 
 
-def main() -> int:
-    text = page(schemas())
-    if "--check" in sys.argv[1:]:
-        if REFERENCE.exists() and REFERENCE.read_text(encoding="utf-8") == text:
-            return 0
-        print(f"{REFERENCE.relative_to(ROOT)} is not current: make docs")
-        return 1
-    REFERENCE.write_text(text, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(keep(REFERENCE, page(schemas())))

@@ -169,6 +169,12 @@ def _flush_in_order() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No message is sent: the test does the work of the jobs itself."""
+    monkeypatch.setattr("core.jobs._send", lambda job: None)
+
+
 # ---- data ------------------------------------------------------------------------------------------------------------
 
 

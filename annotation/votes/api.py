@@ -3,7 +3,6 @@
 import json
 from typing import Any
 
-from django.db import transaction
 from django.urls import reverse
 from rest_framework import serializers
 from rest_framework.fields import empty
@@ -12,7 +11,6 @@ from rest_framework.response import Response
 from accounts.api.base import Given, ProjectApi, call
 from accounts.tokens import Scope
 from annotation.models import VoteImport
-from annotation.models.imports import ImportStatus
 from annotation.votes import job as services
 from annotation.votes.choices import MAX_GUIDELINES, MAX_OPEN_FOR
 from annotation.votes.views import report_response
@@ -167,11 +165,7 @@ class Begin(_VoteImports):
     def post(self, given: Given, key: str) -> Any:
         """Start a draft, with a mapping of its columns where it needs one."""
         job = self.found(self.rows, key=key)
-        mapping, is_draft = given["mapping"], job.status == ImportStatus.DRAFT
-        with transaction.atomic():
-            if mapping and (is_draft or mapping != job.mapping):  # the same request sent twice is done once
-                services.map_import(job, mapping, by=self.by)
-            services.begin_import(job, by=self.by)
+        services.begin_import(job, mapping=given["mapping"], by=self.by)
         return self.fresh(job)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from annotation.protocol import MAX_CRITERIA
 from annotation.votes.judged import Header, Judged, Row, Vote
 from core.confidential import first_secret, has_address
 from core.csvs import inert
@@ -25,7 +26,6 @@ CHUNK_ROWS = 500
 CHUNK_CHARS = 8 << 20  # of one chunk, however few rows that is
 SHOWN_BAD_ROWS = 1000
 MAX_MODELS = 10_000
-MAX_CRITERIA = 12
 MAX_CAMPAIGNS = 100
 
 

@@ -80,7 +80,9 @@ def start_import(
     sweep_uploads()
     stored, sha256 = keep_upload(upload, "votes")
     try:
-        asked = _Asked(name, sha256, (source.strip() or name)[:60], made.stored(), skip_bad_rows, _roles(mapping))
+        asked = _Asked(
+            name, sha256, (source.strip() or name)[:60], made.stored(), skip_bad_rows, mapped.roles_of(mapping or {})
+        )
         if twin := _sent_before(project, key, name, sha256) or _same(project, asked):
             stored.unlink(missing_ok=True)
             return twin if is_draft else _begun(twin, asked, by=by, enqueue=enqueue)
@@ -127,11 +129,6 @@ def _sent_before(project: Project, key: str, name: str, sha256: str) -> VoteImpo
     twin = project.vote_imports.filter(key=key).first() if key else None
     require_same(twin is None or (twin.name, twin.sha256) == (name, sha256))
     return twin
-
-
-def _roles(mapping: Mapping[str, Any] | None) -> dict[str, str]:
-    """Without empty roles, as it is stored once it has been checked."""
-    return {str(role): str(column) for role, column in (mapping or {}).items() if column}
 
 
 @dataclass(frozen=True)
@@ -239,10 +236,18 @@ def _record(
 
 
 @transaction.atomic
-def begin_import(job: VoteImport, *, by: User | None, enqueue: bool = True) -> None:
-    """Queue a draft: its preview was as it should be. Done twice it is done once. ``enqueue``: as in ``start_import``."""
+def begin_import(
+    job: VoteImport, *, mapping: Mapping[str, Any] | None = None, by: User | None, enqueue: bool = True
+) -> None:
+    """Queue a draft, with a mapping if it needs one: its preview was as it should be. Done twice it is done once.
+
+    ``enqueue``: as in ``start_import``.
+    """
     _lock(job.project)
     job.refresh_from_db()
+    if mapping and (job.status == ImportStatus.DRAFT or mapped.roles_of(mapping) != job.mapping):
+        map_import(job, mapping, by=by)
+        job.refresh_from_db()
     if job.status in (JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.SUCCEEDED):
         return
     require(job.status == ImportStatus.DRAFT, "This import has ended.", how="Try it again, or upload the file again.")

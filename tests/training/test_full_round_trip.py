@@ -7,9 +7,7 @@ import pytest
 
 from annotation.votes import judged
 from tests.annotation.votes import import_votes, row, vote
-from tests.training.judged import (
-    make_project,
-)
+from tests.training.judged import make_project
 from tests.training.round_trip import (
     brought,
     comes_back_whole,
@@ -20,12 +18,7 @@ from tests.training.round_trip import (
 )
 from training.formats import records
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.jobs._send", lambda job: None)
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("no_broker")]
 
 
 def test_strengths_on_the_fine_scale_of_margins_come_back() -> None:

@@ -8,9 +8,7 @@ import pytest
 from generation.prompt_importing import run_import
 from generation.prompts import start_import
 from tests.annotation.votes import import_votes, row, vote
-from tests.training.judged import (
-    make_project,
-)
+from tests.training.judged import make_project
 from tests.training.round_trip import (
     LOSSLESS,
     UNPAIRED,
@@ -26,13 +24,8 @@ from tests.training.round_trip import (
 from training.exports.formats import FORMATS
 from training.models import Snapshot
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("no_broker")]
 NO = {"model": "B", "text": "No."}
-
-
-@pytest.fixture(autouse=True)
-def _no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.jobs._send", lambda job: None)
 
 
 @pytest.fixture

@@ -15,9 +15,7 @@ from generation.models import Candidate, Prompt
 from generation.prompt_importing import run_import
 from generation.prompts import start_import
 from tests.annotation.votes import import_votes, vote
-from tests.training.judged import (
-    make_project,
-)
+from tests.training.judged import make_project
 from tests.training.round_trip import (
     FULL_OPTIONS,
     LOSSLESS,
@@ -33,7 +31,7 @@ from tests.training.round_trip import (
 from training.exports.formats import FORMATS
 from training.models import Snapshot
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("no_broker")]
 
 
 TRIED: set[str] = set()
@@ -43,11 +41,6 @@ def tries(*names: str) -> pytest.MarkDecorator:
     """A test of these formats. It alone says that they are tried: a test that is deleted is missed below."""
     TRIED.update(names)
     return pytest.mark.parametrize("name", names)
-
-
-@pytest.fixture(autouse=True)
-def _no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.jobs._send", lambda job: None)
 
 
 @pytest.fixture

@@ -67,13 +67,18 @@ CALLED = {
 TOGETHER = (("answer_a", "answer_b"), ("chosen", "rejected"))
 
 
+def roles_of(mapping: Mapping[str, Any]) -> dict[str, str]:
+    """The roles that have a column, as they are stored."""
+    require(isinstance(mapping, Mapping), "A mapping is an object: role and column.")
+    return {str(role): str(column) for role, column in mapping.items() if column}
+
+
 def checked(mapping: Mapping[str, Any], columns: Sequence[str] = ()) -> dict[str, str]:
     """A mapping that makes sense, without empty roles. Raises DomainError with what is missing.
 
     columns  of the file, where they are known
     """
-    require(isinstance(mapping, Mapping), "A mapping is an object: role and column.")
-    found = {str(role): str(column) for role, column in mapping.items() if column}
+    found = roles_of(mapping)
     unknown = sorted(found.keys() - set(NAMES))
     require(not unknown, f"There is no role “{unknown[0][:40]}”." if unknown else "", how=f"Roles: {', '.join(NAMES)}.")
     require("prompt" in found, "Say which column holds the prompt.")
