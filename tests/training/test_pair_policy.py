@@ -177,6 +177,11 @@ def test_answers_that_beat_equally_many_are_no_neighbours():
         assert not built and dict(counts.dropped) == {"circular": 3} and "circular" in REASONS
 
 
+def test_ties_alone_go_in_no_circle():
+    built, counts = rows([vote("1", {"a": 1, "b": 1, "c": 1}, "tie")], pairs="adjacent")
+    assert not built and dict(counts.dropped) == {"ties": 1}
+
+
 def test_pairs_that_a_ranking_has_both_ways_take_no_weight():
     ranking = Vote("1", "train", "p" * 64, PROMPT, [("a", 1), ("b", 2), ("c", 3), ("a", 4)], "ranked")
     for way in ("votes", "majority"):

@@ -232,7 +232,7 @@ def _asked_by_majority(
             if ballot is not None and (winner := ballot.winner) is not None:
                 wins[pair[winner]] += 1
         place = {n: number for number, n in enumerate(sorted(set(wins.values()), reverse=True))}
-        if len(texts) > 2 and len(place) == 1:  # as many as each beats, it is beaten by
+        if len(texts) > 2 and len(place) == 1 and any(wins.values()):  # as many as each beats, it is beaten by
             counts.dropped["circular"] += sum(wins.values())
         for a, b in combinations(sorted(texts), 2):
             places = sorted((place[wins[a]], place[wins[b]]))

@@ -36,7 +36,8 @@ class PairPolicy:
         Pairs,
         _said(
             "of a ranking of k answers. all: every strict pair, k·(k−1)/2. adjacent: those of neighbouring ranks, k−1. "
-            "best_worst: the best against the worst, 1"
+            "best_worst: the best against the worst, 1. Of rankings by several people it is the majority's ranking, or each "
+            "person's own where every judgement is a row"
         ),
     ] = "all"
     criteria: Annotated[
